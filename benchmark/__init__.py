@@ -1,0 +1,1 @@
+"""The benchmark: suites, the training loop, the engine and the ``retain`` command."""

@@ -1,0 +1,57 @@
+"""Batches of texts of similar length, so that little of a step is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tasks.base import Task
+
+POOL_BATCHES = 16
+"""Batches that are sorted by length together: more pad less, fewer mix texts of different lengths better."""
+
+
+class Step(NamedTuple):
+    """One step's examples: positions among the training features of one task."""
+
+    task: Task
+    indices: list[int]
+
+
+def training_plan(tasks: list[Task], batch_size: int, epochs: int, generator: torch.Generator) -> list[Step]:
+    """The order of batches of a whole stage, decided before it starts.
+
+    In each epoch every example comes once. Examples are shuffled, sorted by length within pools, cut into batches of
+    one task each, and the batches of all tasks are shuffled: so batches pad little, and still come in random order.
+    """
+    plan: list[Step] = []
+    for _ in range(epochs):
+        steps = [Step(task, batch) for task in tasks for batch in _bucketed(task.train.lengths, batch_size, generator)]
+        plan += [steps[position] for position in torch.randperm(len(steps), generator=generator).tolist()]
+    return plan
+
+
+def evaluation_batches(lengths: NDArray[np.int64], token_budget: int) -> Iterator[list[int]]:
+    """All positions once, longest first, in batches that hold at most so many tokens with their padding."""
+    batch: list[int] = []
+    for position in np.argsort(-lengths, kind="stable").tolist():
+        if batch and (len(batch) + 1) * int(lengths[batch[0]]) > token_budget:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def _bucketed(lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
+    shuffled = torch.randperm(len(lengths), generator=generator).numpy()
+    pool = batch_size * POOL_BATCHES
+    for start in range(0, len(shuffled), pool):
+        positions = shuffled[start : start + pool]
+        ordered = positions[np.argsort(lengths[positions], kind="stable")]
+        for first in range(0, len(ordered), batch_size):
+            yield ordered[first : first + batch_size].tolist()

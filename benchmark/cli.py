@@ -1,0 +1,196 @@
+"""The ``retain`` command: parses, calls, prints. Heavy packages are imported only by the commands that need them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from benchmark.errors import UserError, unknown
+from benchmark.output import check_writable, read_runs, report
+
+RUNS = Path("results", "runs")
+"""Where runs are written unless ``--out`` says otherwise."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
+
+    Raises:
+        SystemExit: the arguments ask for help or the version (0) or are wrong (2), as argparse has it.
+    """
+    try:
+        try:
+            options = _parser().parse_args(arguments)
+            handler: Callable[[argparse.Namespace], None] = options.handler
+            handler(options)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone can still be met
+    except UserError as error:
+        sys.stderr.write(f"retain: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("retain: interrupted; finished runs are kept, the same command goes on after them\n")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has what it wanted
+        with contextlib.suppress(OSError):  # what is left in the buffer goes nowhere when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, with the nearest command if one was misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"retain: {message}; see {self.prog} --help\n")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            self.exit(2, f"retain: {unknown(action.dest, str(value), map(str, action.choices))}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="retain",
+        description="Measures what pretrained language models forget when fine-tuned on one task after another.",
+    )
+    parser.add_argument("--version", action="version", version=f"retain {_version()}")
+    parser.set_defaults(handler=_no_command)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    run = commands.add_parser("run", help="train every strategy of a suite over its stream and write a report")
+    run.add_argument("suite", help="a shipped suite (retain list suites) or a YAML file")
+    run.add_argument("--strategies", type=_names, metavar="A,B", help="only these, or others; default: the suite's")
+    run.add_argument("--seeds", type=_seeds, metavar="0,1", help="default: the suite's")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="WHERE=VALUE",
+        help="change a setting, such as ewc.lam=100 or training.epochs=1; may be repeated",
+    )
+    run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
+    run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
+    run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    run.add_argument("--out", type=Path, metavar="DIR", help=f"where records and report go; default: {RUNS}/SUITE")
+    run.set_defaults(handler=_run)
+
+    fetch = commands.add_parser("fetch", help="download what a suite needs; afterwards it runs with no network")
+    fetch.add_argument("suite", help="a shipped suite or a YAML file")
+    fetch.add_argument("--backbone", metavar="NAME", help="instead of the suite's")
+    fetch.set_defaults(handler=_fetch)
+
+    listing = commands.add_parser("list", help="list suites, streams, tasks, probes, strategies or backbones")
+    listing.add_argument(
+        "kind", choices=["suites", "streams", "tasks", "probes", "strategies", "backbones"], metavar="KIND"
+    )
+    listing.set_defaults(handler=_list)
+
+    show = commands.add_parser("show", help="everything about one suite, stream, task, probe, strategy or backbone")
+    show.add_argument("name")
+    show.set_defaults(handler=_show)
+
+    tables = commands.add_parser("report", help="tables and plots from records")
+    tables.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="records, or folders that hold them")
+    tables.add_argument("--out", type=Path, metavar="DIR", help="default: the folder 'report' beside the first record")
+    tables.set_defaults(handler=_report)
+    return parser
+
+
+def _no_command(options: argparse.Namespace) -> None:
+    raise UserError("name a command: run, fetch, list, show or report; see retain --help")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from benchmark.suite import Overrides, load_suite
+
+    overrides = Overrides(options.strategies, options.seeds, options.settings, options.backbone, options.limit)
+    suite = load_suite(options.suite, overrides)
+    folder = options.out or RUNS / suite.name
+    check_writable(folder)
+
+    from benchmark.engine import Engine, examples_to_train
+    from benchmark.progress import Progress
+    from benchmark.study import open_study
+
+    study = open_study(suite, options.device, _say)
+    with Progress(sum(examples_to_train(study, cell) for cell in suite.cells)) as progress:
+        runs = Engine(study, progress).run(folder)
+    _print(report(runs, folder / "report"))
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from benchmark.suite import Overrides, load_suite
+
+    suite = load_suite(options.suite, Overrides(backbone=options.backbone))
+
+    from benchmark import fetch
+    from benchmark.study import backbone_folder, needed_archives
+
+    fetch.fetch_all(needed_archives(suite), report=_say)
+    backbone_folder(suite.backbone, _say)
+    _print(f"{suite.name}: everything is in {fetch.cache_folder()}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    from benchmark.show import listing
+
+    _print(listing(options.kind))
+
+
+def _show(options: argparse.Namespace) -> None:
+    from benchmark.show import describe
+
+    _print(describe(options.name))
+
+
+def _report(options: argparse.Namespace) -> None:
+    runs = read_runs(options.runs)
+    first: Path = options.runs[0]
+    folder = options.out or (first if first.is_dir() else first.parent) / "report"
+    check_writable(folder)
+    _print(report(runs, folder))
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"'{text}' should be names, each once, such as naive,ewc")
+    return names
+
+
+def _seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise argparse.ArgumentTypeError(f"'{text}' should be whole numbers from 0 on, each once, such as 0,1,2")
+    return [int(part) for part in parts]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' should be a whole number of at least 1")
+    return int(text)
+
+
+def _version() -> str:
+    from benchmark.provenance import code_version
+
+    return code_version()
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Where records and reports go, and what can go wrong there. Imports nothing heavy until it is asked for a report."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from results.record import Run
+
+
+def check_writable(folder: Path) -> None:
+    """Fails before any work if nothing can be written to a folder; leaves nothing behind.
+
+    Asking for permissions would not tell of a read-only disk or an impossible name, so this tries.
+
+    Raises:
+        UserError: the folder can't be made, or no file can be made in it.
+    """
+    made: list[Path] = []
+    try:
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                place.mkdir()
+                made.append(place)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written to ({_reason(error)}); name another folder") from error
+    finally:
+        for place in reversed(made):
+            with contextlib.suppress(OSError):  # another process has put something there
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turns what the operating system refuses while something is written into one line.
+
+    Raises:
+        UserError: writing failed, because the disk is full, say.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{place}: writing failed ({_reason(error)}); mend that, the same command goes on after the finished runs"
+        ) from error
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """The records in these files and folders.
+
+    Raises:
+        UserError: one is missing, empty, unreadable or no record.
+    """
+    from results.record import RecordError, load_all
+
+    try:
+        return load_all(paths)
+    except RecordError as error:
+        raise UserError(str(error)) from error
+
+
+def report(runs: Sequence[Run], folder: Path) -> str:
+    """Writes tables and plots of the runs, and returns what a terminal shows of them.
+
+    Raises:
+        UserError: the runs don't fit together, or a file can't be written.
+    """
+    from results.record import RecordError
+    from results.report import console_summary, write_report
+
+    try:
+        summary = console_summary(runs)
+        with writing(folder):
+            files = write_report(runs, folder)
+    except RecordError as error:
+        raise UserError(str(error)) from error
+    plots = sum(file.suffix == ".png" for file in files)
+    return (
+        f"{summary}\n\n{len(files)} files in {folder}: tables as Markdown, CSV and LaTeX, {plots} plots as PNG and SVG"
+    )
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{reason}: {error.filename}" if error.filename else reason

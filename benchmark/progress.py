@@ -1,0 +1,92 @@
+"""What a run says while it goes on: a bar on a terminal, plain lines elsewhere. Always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import NoReturn, Self, TextIO
+
+from tqdm import tqdm
+
+LINE_SECONDS = 20.0
+"""Time between plain lines."""
+
+
+class Progress:
+    """Progress over all training examples of all cells, with stage, loss, examples a second and time left.
+
+    Args:
+        total: Training examples in all, every epoch counted.
+        stream: Where to; a terminal gets a bar, anything else plain lines.
+    """
+
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        """Shows nothing until it is entered."""
+        self.total = total
+        self.stream = stream or sys.stderr
+        self.done = 0
+        self.loss: float | None = None
+        self.where = ""
+        self.started = self.spoken = time.monotonic()
+        self.bar: tqdm[NoReturn] | None = None
+
+    def __enter__(self) -> Self:
+        """Starts the clock and the bar."""
+        if self.stream.isatty():
+            layout = "{desc} |{bar}| {percentage:3.0f}% {rate_noinv_fmt}, {remaining} left{postfix}"
+            self.bar = tqdm(total=self.total, file=self.stream, bar_format=layout, unit=" examples", leave=False)
+        self.started = self.spoken = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def say(self, message: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        if self.bar is not None:
+            self.bar.write(message, file=self.stream)
+        else:
+            self.stream.write(f"{message}\n")
+            self.stream.flush()
+
+    def enter(self, where: str) -> None:
+        """Names what comes next, such as ``ewc-seed0, stage 2/3 bbc_news``."""
+        self.where = where
+        self.loss = None
+        if self.bar is not None:
+            self.bar.set_description_str(where, refresh=False)
+            self.bar.set_postfix_str("")
+
+    def step(self, loss: float, examples: int) -> None:
+        """Counts one optimizer step; the loss shown is a running mean."""
+        self.done += examples
+        self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
+            self.bar.update(examples)
+        elif time.monotonic() - self.spoken >= LINE_SECONDS:
+            self.leave()
+
+    def leave(self) -> None:
+        """Says how training stands, at the end of a stage at the latest; a bar has said it already."""
+        if self.bar is None and self.loss is not None:
+            self.spoken = time.monotonic()
+            self.say(f"{self.where}: loss {self.loss:.3f}, {self.summary()}")
+
+    def skip(self, examples: int) -> None:
+        """Takes examples that need no training off what is left."""
+        self.total -= examples
+        if self.bar is not None:
+            self.bar.total = self.total
+            self.bar.refresh()
+
+    def summary(self) -> str:
+        """How far everything is, at what speed, and the time left."""
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        left = tqdm.format_interval(max(self.total - self.done, 0) / rate) if rate > 0 else "?"
+        return f"{self.done}/{self.total} examples, {rate:.1f} examples/s, {left} left"

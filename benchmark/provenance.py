@@ -1,0 +1,70 @@
+"""What produced a run's numbers: code, versions, machine."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "numpy",
+    "scikit-learn",
+    "seqeval",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""Packages whose version can change a number."""
+
+CODE = (":/benchmark", ":/strategies", ":/tasks", ":/results/*.py", ":/pyproject.toml")
+"""What makes the numbers, as git names paths from the top: notes and results beside it make no tree dirty."""
+
+
+def code_version() -> str:
+    """The installed version of this project."""
+    return version("retain")
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """Commit of this code and whether the code differs from it; (None, None) outside a repository."""
+    folder = Path(__file__).parent
+    # An installed copy may lie inside somebody else's repository (a virtual environment): only tracked code counts.
+    if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None, None
+    status = _git(folder, "status", "--porcelain", "--", *CODE)
+    return _git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)
+
+
+def packages() -> dict[str, str]:
+    """Versions of what can change a number."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def python_version() -> str:
+    """Version of the interpreter."""
+    return platform.python_version()
+
+
+def machine() -> str:
+    """Operating system and processor architecture."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _git(folder: Path, *command: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

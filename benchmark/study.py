@@ -1,0 +1,132 @@
+"""Everything that the cells of a suite share, made ready once: data, backbone, probes, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from benchmark import fetch, provenance
+from benchmark.backbone import Backbone, load_backbone
+from benchmark.backbones import BackboneSpec
+from benchmark.errors import UserError
+from benchmark.hub import fetch_from_hub
+from benchmark.suite import Suite
+from results.record import Provenance, TaskInfo
+from tasks.base import Task
+from tasks.prepare import Sizes, prepare
+from tasks.probes import SentenceRetrieval, prepare_probe
+from tasks.sources.archive import Archive
+from tasks.sources.base import Source, SourceError, Splits
+from tasks.spec import TaskError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A suite with its data read and encoded and its backbone loaded; nothing in it changes while cells run."""
+
+    suite: Suite
+    backbone: Backbone
+    tasks: list[Task]
+    probes: list[SentenceRetrieval]
+    accelerator: Accelerator
+    provenance: Provenance
+
+    def task_infos(self) -> list[TaskInfo]:
+        """What records say of the tasks."""
+        return [
+            TaskInfo(
+                name=task.name,
+                kind=task.spec.kind,
+                metric=task.spec.main,
+                head=task.head,
+                train_examples=len(task.train.examples),
+                test_examples=len(task.test.examples),
+                truncated_share=task.test.truncated,
+                split=task.spec.split,
+            )
+            for task in self.tasks
+        ]
+
+
+def open_study(suite: Suite, device: str, say: Say) -> Study:
+    """Fetches what is not cached, reads and encodes it, and loads the backbone.
+
+    Raises:
+        UserError: something can't be fetched, read or loaded, or the device is not there.
+    """
+    accelerator = _accelerator(device, suite.precision)
+    fetch.fetch_all(needed_archives(suite), report=say)
+    backbone = load_backbone(suite.backbone, backbone_folder(suite.backbone, say))
+    try:
+        tasks = []
+        for plan in suite.tasks:
+            sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
+            tasks.append(prepare(plan.spec, _read(plan.spec.source, say), backbone.tokenizer, sizes))
+        probes = [prepare_probe(spec, _read(spec.source, say)["test"], backbone.tokenizer) for spec in suite.probes]
+    except (SourceError, TaskError) as error:
+        raise UserError(str(error)) from error
+    return Study(suite, backbone, tasks, probes, accelerator, _provenance(suite, backbone, tasks, probes, accelerator))
+
+
+def needed_archives(suite: Suite) -> list[Archive]:
+    """Every archive that the suite reads."""
+    archives = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
+    return archives + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
+
+
+def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
+    """Folder with the backbone's files, fetched unless it is there."""
+    if spec.archive is not None:
+        return fetch.fetch(spec.archive, report=say) / spec.archive_folder
+    return fetch_from_hub(spec.hub, spec.revision) if spec.hub else Path(spec.folder)
+
+
+def _read(source: Source, say: Say) -> Splits:
+    return source.read(fetch.fetch(source.archive, report=say))
+
+
+def _accelerator(device: str, precision: str) -> Accelerator:
+    """The device to train on.
+
+    Raises:
+        UserError: it is not there, or can't do the precision.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device != "auto" and not present[device]:
+        there = ", ".join(name for name, found in present.items() if found)
+        raise UserError(f"--device {device}: there is no such device here; there is {there}")
+    chosen = device if device != "auto" else next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if precision == "fp16" and chosen == "cpu":
+        raise UserError("precision fp16 needs a GPU; use precision no or bf16 on a CPU")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
+
+
+def _provenance(
+    suite: Suite,
+    backbone: Backbone,
+    tasks: list[Task],
+    probes: list[SentenceRetrieval],
+    accelerator: Accelerator,
+) -> Provenance:
+    commit, dirty = provenance.commit()
+    hashes = {task.name: {"train": task.train.sha256, "test": task.test.sha256} for task in tasks}
+    return Provenance(
+        version=provenance.code_version(),
+        commit=commit,
+        dirty=dirty,
+        python=provenance.python_version(),
+        platform=provenance.machine(),
+        device=str(accelerator.device),
+        precision=suite.precision,
+        threads=torch.get_num_threads(),
+        packages=provenance.packages(),
+        data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
+        weights_sha256=backbone.weights_sha256,
+    )

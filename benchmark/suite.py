@@ -1,0 +1,289 @@
+"""A suite: a YAML file, validated, with every default resolved, as a grid of cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from benchmark.backbones import BackboneSpec, resolve_backbone
+from benchmark.errors import UserError, unknown
+from benchmark.registry import build_strategy, plain, shown, strategy_names
+from benchmark.suite_files import parse_suite, parse_value, suite_text
+from strategies.base import Training
+from tasks.catalogue import PROBES, TASKS
+from tasks.spec import ProbeSpec, TaskSpec
+from tasks.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from strategies.base import Strategy
+
+Precision = Literal["no", "bf16", "fp16"]
+Count = Annotated[int, Field(ge=1)]
+Length = Annotated[int, Field(ge=16)]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{repeated[0]} is in it twice")
+    return values
+
+
+def _name_or_names(value: object) -> object:
+    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise ValueError("it should be the name of a stream, or a list of task names")
+    return value
+
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class TaskSettings(BaseModel):
+    """What a suite may set for one task alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train_examples: Count | None = None
+    test_examples: Count | None = None
+    max_length: Length | None = None
+
+
+class SuiteFile(BaseModel):
+    """A suite as written in YAML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    description: str
+    backbone: str
+    stream: Annotated[str | list[str], BeforeValidator(_name_or_names)]
+    """Name of a stream, or task names in order."""
+    probes: Annotated[list[str], AfterValidator(_distinct)] = []
+    seeds: Seeds = [0]
+    train_examples: Count | None = None
+    """At most this many training examples a task; null for all."""
+    test_examples: Count | None = None
+    """At most this many test examples a task; null for all."""
+    max_length: Length = 128
+    """Tokens in a window; longer texts are cut (one label a text) or read in several windows (words, spans)."""
+    tasks: dict[str, TaskSettings] = {}
+    """What is set for single tasks, instead of the three values above."""
+    training: Training = Training()
+    precision: Precision = "no"
+    """Mixed precision of training: no, bf16 or fp16."""
+    strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
+    """Strategy -> its hyperparameters; those not named have their defaults."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line changes in a suite; None leaves it."""
+
+    strategies: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    settings: Sequence[str] = ()
+    """Each ``WHERE=VALUE``: ``ewc.lam=100``, ``training.epochs=1``, ``max_length=32``."""
+    backbone: str | None = None
+    limit: int | None = None
+    """At most this many examples of each split of each task."""
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """A task of the stream with its sizes."""
+
+    spec: TaskSpec
+    train_examples: int | None
+    test_examples: int | None
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run to be done.
+
+    Attributes:
+        name: ``STRATEGY-seedN``, for people.
+        strategy: With its settings.
+        seed: Decides heads, order of examples, dropout and whatever the strategy draws.
+        settings: Everything that was resolved, as it goes into the record.
+    """
+
+    name: str
+    strategy: Strategy
+    seed: int
+    settings: dict[str, Any]
+
+    @property
+    def filename(self) -> str:
+        """Of the record: other settings give another name, so runs never overwrite each other."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}.json"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite."""
+
+    name: str
+    description: str
+    backbone: BackboneSpec
+    stream: Stream
+    tasks: tuple[TaskPlan, ...]
+    probes: tuple[ProbeSpec, ...]
+    training: Training
+    precision: Precision
+    cells: tuple[Cell, ...]
+
+
+def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
+    """Reads a suite, applies the command line's changes, checks every name and value, and resolves all defaults.
+
+    Raises:
+        UserError: something in it is unknown, of the wrong type or out of range.
+    """
+    overrides = overrides or Overrides()
+    title = Path(name).stem
+    raw = parse_suite(suite_text(name), title)
+    _override(raw, overrides)
+    try:
+        # As JSON, because that is where strict types still take a mapping for a dataclass: no bool becomes a number.
+        file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        raise _explain(error, title) from error
+    return _resolve(title, file, overrides)
+
+
+def _override(raw: dict[str, Any], overrides: Overrides) -> None:
+    """Applies what the command line changes, before anything is validated."""
+    if overrides.backbone is not None:
+        raw["backbone"] = overrides.backbone
+    if overrides.seeds is not None:
+        raw["seeds"] = list(overrides.seeds)
+    if overrides.strategies is not None:
+        for name in overrides.strategies:
+            if name not in strategy_names():
+                raise unknown("strategy", name, strategy_names())
+        written = raw.get("strategies")
+        known = written if isinstance(written, dict) else {}
+        raw["strategies"] = {name: known.get(name) for name in overrides.strategies}
+    for setting in overrides.settings:
+        _set(raw, setting)
+
+
+def _set(raw: dict[str, Any], setting: str) -> None:
+    """Puts one ``WHERE=VALUE`` in its place; whether the value fits is found out with all others."""
+    where, equals, text = setting.partition("=")
+    path = [part.strip() for part in where.split(".")]
+    if not equals or not all(path):
+        raise UserError(f"--set {setting}: should be WHERE=VALUE, such as ewc.lam=100 or training.epochs=1")
+    if path[0] in strategy_names():
+        if len(path) != 2:
+            raise UserError(f"--set {setting}: name one hyperparameter of {path[0]}, such as ewc.lam")
+        if path[0] not in (raw.get("strategies") or {}):
+            raise UserError(f"--set {setting}: strategy {path[0]} does not run; add it with --strategies")
+        path = ["strategies", *path]
+    elif path[0] not in SuiteFile.model_fields:
+        raise unknown("setting or strategy", path[0], [*SuiteFile.model_fields, *strategy_names()])
+    place = raw
+    for depth, part in enumerate(path[:-1], start=1):
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+        if not isinstance(place, dict):
+            raise UserError(f"--set {setting}: {'.'.join(path[:depth])} is {shown(place)}, with nothing inside to set")
+    place[path[-1]] = parse_value(text)
+
+
+def _explain(error: ValidationError, title: str) -> UserError:
+    """The first thing wrong, as one line with the nearest known name where a name is unknown."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        known = {
+            "training": [field.name for field in fields(Training)],
+            "tasks": list(TaskSettings.model_fields),
+        }.get(path[0] if len(path) > 1 else "", list(SuiteFile.model_fields))
+        inside = f" in {'.'.join(path[:-1])}" if len(path) > 1 else ""
+        return UserError(f"suite {title}: {unknown(f'key{inside}', path[-1], known)}")
+    if first["type"] == "missing":
+        return UserError(f"suite {title}: {'.'.join(path)} is missing")
+    return UserError(f"suite {title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
+
+
+def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
+    stream = _stream(file.stream)
+    tasks = {spec.name: spec for spec in TASKS}
+    probes = {spec.name: spec for spec in PROBES}
+    for name in (*stream.tasks, *file.tasks):
+        if name not in tasks:
+            raise unknown("task", name, tasks)
+    for name in file.tasks:
+        if name not in stream.tasks:
+            raise UserError(f"suite {title}: tasks.{name} is set, but {name} is not in the stream")
+    for name in file.probes:
+        if name not in probes:
+            raise unknown("probe", name, probes)
+    plans = tuple(_plan(tasks[name], file, overrides.limit) for name in stream.tasks)
+    backbone = resolve_backbone(file.backbone)
+    shared = {
+        "suite": title,
+        "backbone": backbone.name,
+        "stream": {"name": stream.name, "scenario": stream.scenario, "tasks": list(stream.tasks)},
+        "tasks": {
+            plan.spec.name: {
+                "train_examples": plan.train_examples,
+                "test_examples": plan.test_examples,
+                "max_length": plan.max_length,
+            }
+            for plan in plans
+        },
+        "probes": file.probes,
+        "training": asdict(file.training),
+        "precision": file.precision,
+    }
+    cells = []
+    for name, settings in file.strategies.items():
+        strategy = build_strategy(name, settings or {})
+        resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
+        cells += [
+            Cell(f"{name}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed})
+            for seed in file.seeds
+        ]
+    return Suite(
+        title,
+        file.description,
+        backbone,
+        stream,
+        plans,
+        tuple(probes[name] for name in file.probes),
+        file.training,
+        file.precision,
+        tuple(cells),
+    )
+
+
+def _stream(named: str | list[str]) -> Stream:
+    if isinstance(named, str):
+        for stream in STREAMS:
+            if stream.name == named:
+                return stream
+        raise unknown("stream", named, [stream.name for stream in STREAMS])
+    if not named or len(set(named)) != len(named):
+        raise UserError("the suite's stream needs at least one task, and each only once")
+    return Stream("-".join(named), "tasks named by the suite", tuple(named))
+
+
+def _plan(spec: TaskSpec, file: SuiteFile, limit: int | None) -> TaskPlan:
+    own = file.tasks.get(spec.name, TaskSettings())
+
+    def size(field: str) -> int | None:
+        value: int | None = getattr(own if field in own.model_fields_set else file, field)
+        return min(value or limit, limit) if limit is not None else value
+
+    return TaskPlan(spec, size("train_examples"), size("test_examples"), own.max_length or file.max_length)

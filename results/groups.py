@@ -1,0 +1,173 @@
+"""Which runs may stand in one table: those of one protocol, gathered by strategy and hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from results.record import RecordError, Run
+
+_TITLE_FACTS = ("run.suite", "run.stream", "run.backbone")
+_MOST_DIFFERENCES = 4
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one protocol."""
+
+    title: str
+    """Suite, stream and backbone, then the settings in which the groups of one call differ."""
+    slug: str
+    """The title as a file name, unique among the groups of one call."""
+    runs: list[Run]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One strategy with one choice of hyperparameters: its runs differ only in the seed."""
+
+    label: str
+    """The strategy's name, and in parentheses the hyperparameters that tell it from others of that name."""
+    runs: list[Run]
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the tasks came one after another; ``joint`` has a single stage, hence no sequence."""
+        return len(self.runs[0].stages) > 1
+
+
+def protocol(run: Run) -> dict[str, str]:
+    """Everything on which two runs must agree to be compared, flattened to ``a.b`` -> JSON text.
+
+    That is every setting but the strategy and the seed, and what the record knows beyond its settings: the
+    tasks with their metrics and sizes, the rows they were evaluated on, and the backbone's weights.
+    Training rows are left out because a limit may draw them by seed.
+    """
+    settings = {name: value for name, value in run.settings.items() if name not in ("strategy", "seed")}
+    evaluated = {
+        task: {split: digest for split, digest in splits.items() if split != "train"}
+        for task, splits in run.provenance.data_sha256.items()
+    }
+    facts = {
+        "suite": run.suite,
+        "stream": run.stream,
+        "scenario": run.scenario,
+        "backbone": run.backbone,
+        "order": [task.name for task in run.tasks],
+        "tasks": {task.name: task.model_dump(exclude={"truncated_share"}) for task in run.tasks},
+        "weights_sha256": run.provenance.weights_sha256,
+        "data_sha256": evaluated,
+    }
+    return _flatten(settings) | _flatten(facts, "run.")
+
+
+def protocol_groups(runs: Sequence[Run]) -> list[Group]:
+    """Splits runs by protocol; the order of ``runs`` does not change the groups or their order."""
+    by_protocol: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_protocol[tuple(sorted(protocol(run).items()))].append(run)
+    keys = sorted(by_protocol)
+    differences = _differences([dict(key) for key in keys])
+    titles = [_title(by_protocol[key][0], found) for key, found in zip(keys, differences, strict=True)]
+    return [
+        Group(title, slug(f"{number} {title}"), by_protocol[key])
+        for number, (key, title) in enumerate(zip(keys, titles, strict=True), start=1)
+    ]
+
+
+def variants(runs: Sequence[Run]) -> list[Variant]:
+    """Gathers the runs of one protocol by strategy and hyperparameters, sorted by both, then by seed.
+
+    Raises:
+        RecordError: two records are of the same cell, so a mean would count it twice.
+        ValueError: the runs are of several protocols.
+    """
+    if len(protocol_groups(runs)) > 1:
+        raise ValueError("runs of different protocols can't share a table; split them with protocol_groups")
+    by_strategy: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in sorted(runs, key=lambda run: run.seed):
+        by_strategy[run.strategy][json.dumps(_hyperparameters(run), sort_keys=True)].append(run)
+    found = list(chain.from_iterable(_name_variants(same) for _, same in sorted(by_strategy.items())))
+    for variant in found:
+        _refuse_repeated_seeds(variant)
+    return found
+
+
+def _name_variants(by_settings: Mapping[str, list[Run]]) -> list[Variant]:
+    """Labels the variants of one strategy by the hyperparameters in which they differ."""
+    members = list(by_settings.values())
+    chosen = [_flatten(_hyperparameters(runs[0])) for runs in members]
+    differences = _differences(chosen)
+    order = sorted(range(len(members)), key=lambda index: _natural_key(differences[index]))
+    return [Variant(_label(members[index][0].strategy, differences[index]), members[index]) for index in order]
+
+
+def _refuse_repeated_seeds(variant: Variant) -> None:
+    seeds = [run.seed for run in variant.runs]
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if repeated:
+        raise RecordError(f"{variant.label}: several records of seed {repeated[0]} with the same settings")
+
+
+def _hyperparameters(run: Run) -> dict[str, Any]:
+    settings: dict[str, Any] = run.settings.get("strategy", {}).get("settings", {})
+    return settings
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return flat
+
+
+def _differences(choices: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """For each choice the settings in which it differs from any other; one that it lacks is ``unset``."""
+    names = dict.fromkeys(chain.from_iterable(choices))
+    differing = [name for name in names if len({choice.get(name) for choice in choices}) > 1]
+    return [{name: choice.get(name, "unset") for name in differing} for choice in choices]
+
+
+def _natural_key(settings: Mapping[str, str]) -> list[tuple[bool, float, str]]:
+    """Sorts ``lam=20`` before ``lam=100``, and numbers before words."""
+    return [(not _is_number(text), float(text) if _is_number(text) else 0.0, text) for text in settings.values()]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", text) is not None
+
+
+def _label(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name} ({_listing(settings)})" if settings else name
+
+
+def _listing(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={_plain(text)}" for name, text in settings.items())
+
+
+def _plain(text: str) -> str:
+    """JSON as a person writes it: no quotes around words, no ``.0`` after whole numbers."""
+    return text.removesuffix(".0").strip('"')
+
+
+def _title(run: Run, differing: Mapping[str, str]) -> str:
+    title = f"{run.suite}: {run.stream} on {run.backbone}"
+    told = {name: text for name, text in differing.items() if name not in _TITLE_FACTS}
+    first = dict(list(told.items())[:_MOST_DIFFERENCES])
+    if not first:
+        return title
+    more = f", and {len(told) - len(first)} more" if len(told) > len(first) else ""
+    return f"{title} ({_listing(first)}{more})"
+
+
+def slug(text: str) -> str:
+    """Text as a file name: lower-case letters, digits and hyphens, at most 60."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].rstrip("-")

@@ -1,0 +1,191 @@
+"""One finished run as it lies on disk: raw numbers and where they came from, nothing derived."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+SCHEMA = 1
+
+
+class RecordError(ValueError):
+    """A file or folder that should hold run records and does not; the message is one line for the user."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TaskInfo(_Strict):
+    """What a reader of the record needs to know about one task of the stream."""
+
+    name: str
+    kind: str
+    metric: str
+    """Name of the main metric: the one in the score matrix. Every one is in [0, 1], larger is better."""
+    head: str
+    """Tasks that share a head share their output weights."""
+    train_examples: int
+    test_examples: int
+    truncated_share: float = 0.0
+    """Share of test examples of which something was cut to fit the window; 0 where long texts are read in windows."""
+    split: str
+    """Where the split comes from, in words; scores on a split of our own are not published test scores."""
+
+
+class StageCost(_Strict):
+    """What one training stage cost."""
+
+    train_seconds: float
+    """Training itself, the strategy's work before and after it (its Fisher, say) included."""
+    evaluate_seconds: float
+    """Evaluating every task and probe after the stage."""
+    trained_tokens: int
+    """Tokens without padding that training read."""
+    steps: int
+    strategy_bytes: int
+    """Bytes that the strategy keeps between stages, measured after this stage."""
+    trainable_parameters: int
+    """Weights that the optimizer could move in this stage, heads included."""
+
+
+class Provenance(_Strict):
+    """Everything needed to say what produced the numbers."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+    """Whether the working tree differed from the commit; None where there is no repository."""
+    python: str
+    platform: str
+    device: str
+    precision: str
+    threads: int
+    packages: dict[str, str]
+    data_sha256: dict[str, dict[str, str]]
+    """Task or probe -> split -> SHA-256 of the rows that were used, after any limit."""
+    weights_sha256: str
+    """SHA-256 of the backbone's weight file or files."""
+
+
+class Run(_Strict):
+    """One strategy trained over one stream with one seed.
+
+    Row ``s`` of ``scores``, ``metrics``, ``probes`` and ``drift`` is the state after ``s`` stages; row 0 is
+    the pretrained backbone with untrained heads. S is the number of stages, T of tasks.
+    """
+
+    schema_version: int = SCHEMA
+    suite: str
+    stream: str
+    scenario: str
+    backbone: str
+    strategy: str
+    seed: int
+    tasks: list[TaskInfo]
+    stages: list[list[str]]
+    """Names of the tasks that each stage trained together, in order; ``joint`` has one stage with all."""
+    scores: list[list[float]]
+    """Main score of every task after every stage, shape (S + 1, T)."""
+    metrics: list[dict[str, dict[str, float]]]
+    """Row -> task -> metric -> value: every metric, the main one included."""
+    probes: list[dict[str, dict[str, float]]]
+    """Row -> probe -> measure -> value: what pretraining could do; larger is better."""
+    drift: list[dict[str, float]]
+    """Row -> layer, from the input up -> ``||theta - theta0|| / ||theta0||`` (L2); row 0 is all zeros."""
+    costs: list[StageCost]
+    """One per stage, length S."""
+    parameters: int
+    """Weights of the backbone's body, heads not counted."""
+    peak_memory_bytes: int
+    """Peak resident memory of the process up to the end of this run."""
+    seconds: float
+    """Wall time of the whole run."""
+    finished: str
+    """Time of the end, ISO 8601 in UTC."""
+    settings: dict[str, Any]
+    """The resolved cell: every setting with its value, defaults included."""
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> Run:
+        rows, names = len(self.stages) + 1, [task.name for task in self.tasks]
+        for field in ("scores", "metrics", "probes", "drift"):
+            if len(getattr(self, field)) != rows:
+                raise ValueError(f"{field} has {len(getattr(self, field))} rows, {rows} expected")
+        if any(len(row) != len(names) for row in self.scores):
+            raise ValueError(f"every row of scores needs {len(names)} values, one a task")
+        if len(self.costs) != len(self.stages):
+            raise ValueError(f"costs has {len(self.costs)} entries, {len(self.stages)} expected")
+        unknown = {name for stage in self.stages for name in stage} - set(names)
+        if unknown:
+            raise ValueError(f"stages name unknown tasks: {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def learned_at(self) -> list[int | None]:
+        """For each task the row of ``scores`` right after the stage that trained it; None if none did."""
+        rows = {name: row for row, stage in enumerate(self.stages, start=1) for name in stage}
+        return [rows.get(task.name) for task in self.tasks]
+
+    def save(self, path: Path) -> None:
+        """Writes the record as JSON: beside its place, flushed, then renamed, so it is whole or absent."""
+        write_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes ``content`` to ``path`` so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> Run:
+    """Reads one record.
+
+    Raises:
+        RecordError: the file can't be read, is not JSON, or is not a record of this schema.
+    """
+    try:
+        return Run.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(f"{path}: not a run record: {where}: {first['msg']}") from error
+
+
+def load_all(paths: Iterable[Path]) -> list[Run]:
+    """Reads every record named: files as they are, folders by the ``*.json`` directly in them.
+
+    Raises:
+        RecordError: a path does not exist, a folder holds no record, or a record can't be read.
+    """
+    runs: list[Run] = []
+    for path in paths:
+        if path.is_dir():
+            files = sorted(path.glob("*.json"))
+            if not files:
+                raise RecordError(f"{path}: no run records (*.json) in this folder")
+            runs.extend(load(file) for file in files)
+        elif path.exists():
+            runs.append(load(path))
+        else:
+            raise RecordError(f"{path}: no such file or folder")
+    return runs

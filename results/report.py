@@ -1,0 +1,83 @@
+"""Everything that a folder of run records becomes: tables, long CSV files and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from results import plots, render, tables
+from results.groups import Group, protocol_groups, slug, variants
+from results.record import RecordError, Run, write_atomically
+from results.style import save
+
+
+def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Writes tables and figures of the runs; those of several protocols get a subfolder each.
+
+    Returns:
+        The files written, in order.
+
+    Raises:
+        RecordError: there are no runs, or two records are of the same cell.
+    """
+    groups = _groups(runs)
+    if len(groups) == 1:
+        return list(_write_group(groups[0], folder, "tab:forgetting"))
+    return [
+        path for group in groups for path in _write_group(group, folder / group.slug, f"tab:forgetting-{group.slug}")
+    ]
+
+
+def console_summary(runs: Sequence[Run]) -> str:
+    """The forgetting table of every protocol, for the terminal.
+
+    Raises:
+        RecordError: there are no runs, or two records are of the same cell.
+    """
+    found = [render.console(tables.forgetting_text(group.runs, group.title)) for group in _groups(runs)]
+    legend = "↑ larger is better, ↓ smaller is better, ± standard deviation over seeds, – undefined"
+    return "\n\n".join([*found, legend])
+
+
+def _groups(runs: Sequence[Run]) -> list[Group]:
+    if not runs:
+        raise RecordError("no run records to report")
+    return protocol_groups(runs)
+
+
+def _write_group(group: Group, folder: Path, label: str) -> Iterator[Path]:
+    for name, text in _texts(group, label):
+        write_atomically(folder / name, text)
+        yield folder / name
+    yield from _write_figures(group.runs, folder)
+
+
+def _texts(group: Group, label: str) -> Iterator[tuple[str, str]]:
+    runs = group.runs
+    forgetting = tables.forgetting_text(runs, group.title)
+    yield "forgetting.md", render.markdown(forgetting)
+    yield "forgetting.csv", render.csv(tables.forgetting_table(runs))
+    yield "forgetting.tex", render.latex(forgetting, label)
+    yield "scores.md", _score_matrices(runs)
+    yield "scores.csv", render.csv(tables.scores_long(runs))
+    yield "probes.csv", render.csv(tables.probes_long(runs))
+    yield "drift.csv", render.csv(tables.drift_long(runs))
+
+
+def _score_matrices(runs: Sequence[Run]) -> str:
+    return "\n".join(
+        render.markdown(tables.score_matrix_text(run, variant.label))
+        for variant in variants(runs)
+        for run in variant.runs
+    )
+
+
+def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
+    yield from save(plots.scores_over_stages(runs), folder / "scores_over_stages")
+    for number, figure in enumerate(plots.score_matrices(runs), start=1):
+        yield from save(figure, folder / f"score_matrices_{number}")
+    for probe, measure in tables.main_measures(runs):
+        figure = plots.retention_against_learning(runs, probe, measure)
+        yield from save(figure, folder / f"retention_{slug(probe)}")
+    if plots.shared_layers(runs):
+        yield from save(plots.drift_per_layer(runs), folder / "drift_per_layer")

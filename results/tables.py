@@ -1,0 +1,266 @@
+"""Runs as data frames of plain numbers, and those as text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from results import metrics
+from results.groups import Variant, variants
+from results.record import Run
+from results.render import UNDEFINED, TextTable
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of a run: how it is computed, named, explained and shown."""
+
+    name: str
+    """In data frames and CSV; the standard deviation over seeds is ``<name>_std``."""
+    header: str
+    better: str
+    """An arrow: up if larger is better, down if smaller is."""
+    formula: str
+    value: Callable[[Run], float | None]
+    show: Callable[[float], str]
+    spread: bool
+    """Whether text tables show the standard deviation; CSV always has it."""
+
+    @property
+    def note(self) -> str:
+        """The line below a table that explains this column."""
+        header = self.header.replace("\n", " ")
+        return f"{header} {self.better}: {self.formula}."
+
+
+def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
+    """The columns of the forgetting table, with one for the retention of every probe that the runs have."""
+    return [*_SCORE_COLUMNS, *(_retention_column(*probe) for probe in main_measures(runs)), *_COST_COLUMNS]
+
+
+def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per strategy and choice of hyperparameters: mean and sample standard deviation over seeds.
+
+    A mean is missing where it is undefined for a seed; a standard deviation also with fewer than two seeds.
+
+    Raises:
+        ValueError: the runs are of several protocols.
+        RecordError: two records are of the same cell.
+    """
+    columns = forgetting_columns(runs)
+    return pd.DataFrame([_summary(variant, columns) for variant in variants(runs)])
+
+
+def forgetting_text(runs: Sequence[Run], title: str) -> TextTable:
+    """The forgetting table for readers, with a note on every column."""
+    columns = forgetting_columns(runs)
+    rows = [
+        [row["strategy"], str(row["seeds"]), *(_cell(row, column) for column in columns)]
+        for row in forgetting_table(runs).to_dict("records")
+    ]
+    headers = ["strategy", "seeds", *(f"{column.header} {column.better}".strip() for column in columns)]
+    return TextTable(f"Forgetting, {title}", headers, rows, [*_GENERAL_NOTES, *(c.note for c in columns)])
+
+
+def score_matrix(run: Run) -> pd.DataFrame:
+    """The score matrix with a name for every row (a state of the model) and column (task and metric)."""
+    columns = [f"{task.name} ({task.metric})" for task in run.tasks]
+    return pd.DataFrame(run.scores, index=pd.Index(state_names(run.stages)), columns=pd.Index(columns))
+
+
+def score_matrix_text(run: Run, label: str) -> TextTable:
+    """The score matrix for readers."""
+    matrix = score_matrix(run)
+    rows = [[str(name), *map(_score, values)] for name, values in zip(matrix.index, run.scores, strict=True)]
+    return TextTable(f"Scores, {label}, seed {run.seed}", ["state", *matrix.columns], rows)
+
+
+def state_names(stages: Sequence[Sequence[str]], before: str = "pretrained", after: str = "after ") -> list[str]:
+    """A name for the model before any stage and after each."""
+    return [before, *(after + stage_name(stage) for stage in stages)]
+
+
+def stage_name(stage: Sequence[str]) -> str:
+    """The tasks that a stage trained, in few words."""
+    return " + ".join(stage) if len(stage) <= 2 else f"{len(stage)} tasks together"
+
+
+def main_measures(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Every probe of the runs with its main measure, which is the first that it reports."""
+    found: dict[str, str] = {}
+    for run in runs:
+        for probe, measures in run.probes[0].items():
+            if measures:
+                found.setdefault(probe, next(iter(measures)))
+    return list(found.items())
+
+
+def scores_long(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every metric of every run, one number a line; row 0 is the pretrained model."""
+    return _long(runs, ["task", "metric"], lambda run: map(_pairs, run.metrics))
+
+
+def probes_long(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every probe measure of every run, one number a line; row 0 is the pretrained model."""
+    return _long(runs, ["probe", "measure"], lambda run: map(_pairs, run.probes))
+
+
+def drift_long(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every layer's relative distance from the pretrained weights, one number a line."""
+    return _long(runs, ["layer"], lambda run: ([((k,), v) for k, v in row.items()] for row in run.drift))
+
+
+def _long(
+    runs: Sequence[Run],
+    names: list[str],
+    rows_of: Callable[[Run], Iterator[list[tuple[tuple[str, ...], float]]]],
+) -> pd.DataFrame:
+    lines = [
+        (variant.label, run.seed, row, *keys, value)
+        for variant in variants(runs)
+        for run in variant.runs
+        for row, values in enumerate(rows_of(run))
+        for keys, value in values
+    ]
+    return pd.DataFrame(lines, columns=["strategy", "seed", "row", *names, "value"])
+
+
+def _pairs(nested: dict[str, dict[str, float]]) -> list[tuple[tuple[str, ...], float]]:
+    return [((outer, inner), value) for outer, values in nested.items() for inner, value in values.items()]
+
+
+def _summary(variant: Variant, columns: Sequence[Column]) -> dict[str, object]:
+    row: dict[str, object] = {"strategy": variant.label, "seeds": len(variant.runs)}
+    for column in columns:
+        values = pd.Series([column.value(run) for run in variant.runs], dtype=float)
+        row[column.name] = values.mean(skipna=False)
+        row[f"{column.name}_std"] = values.std(skipna=False)
+    return row
+
+
+def _cell(row: Mapping[Hashable, Any], column: Column) -> str:
+    mean, deviation = row[column.name], row[f"{column.name}_std"]
+    if pd.isna(mean):
+        return UNDEFINED
+    if pd.isna(deviation) or not column.spread:
+        return column.show(mean)
+    return f"{column.show(mean)} ± {column.show(deviation)}"
+
+
+def _retention_column(probe: str, measure: str) -> Column:
+    return Column(
+        f"retention_{probe}",
+        f"retention\n{probe}",
+        "↑",
+        f"{measure} of the probe {probe} at the end, divided by that of the pretrained model",
+        lambda run: metrics.retention(run.probes, probe, measure),
+        _score,
+        spread=True,
+    )
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−").replace("−0.000", "0.000")
+
+
+def _count(value: float) -> str:
+    """22600000 -> 22.6M."""
+    return _scaled(value, 1000, ["", "k", "M", "G", "T"])
+
+
+def _bytes(value: float) -> str:
+    """90400000 -> 86.2 MiB."""
+    return _scaled(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"])
+
+
+def _scaled(value: float, step: int, units: Sequence[str]) -> str:
+    power = 0
+    while round(value, 1) >= step and power < len(units) - 1:
+        value /= step
+        power += 1
+    return f"{value:.{1 if power else 0}f}{units[power]}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+_GENERAL_NOTES = [
+    "R[s, t] is the main score of task t after s stages, in [0, 1], larger is better; row 0 is the "
+    "pretrained model with untrained heads, row S the end. Arrows point to better values",
+    f"Means over seeds, with ± one sample standard deviation where there are several seeds; {UNDEFINED} is "
+    "undefined: a run of one stage (joint) has no sequence in which to forget",
+]
+_GENERAL_NOTES = [note + "." for note in _GENERAL_NOTES]
+
+_SCORE_COLUMNS = [
+    Column(
+        "final_average",
+        "final\naverage",
+        "↑",
+        "mean over tasks of R[S, t]",
+        lambda run: metrics.final_average(run.scores),
+        _score,
+        spread=True,
+    ),
+    Column(
+        "learning_accuracy",
+        "learning\naccuracy",
+        "↑",
+        "mean over tasks of the score right after the stage that trained the task",
+        lambda run: metrics.learning_accuracy(run.scores, run.learned_at),
+        _score,
+        spread=True,
+    ),
+    Column(
+        "forgetting",
+        "forgetting",
+        "↓",
+        "mean, over tasks learned before the last stage, of the best score until then minus R[S, t]",
+        lambda run: metrics.forgetting(run.scores, run.learned_at),
+        _score,
+        spread=True,
+    ),
+    Column(
+        "backward_transfer",
+        "backward\ntransfer",
+        "↑",
+        "mean, over the same tasks, of R[S, t] minus the score right after learning",
+        lambda run: metrics.backward_transfer(run.scores, run.learned_at),
+        _score,
+        spread=True,
+    ),
+]
+
+_COST_COLUMNS = [
+    Column(
+        "trainable_parameters",
+        "trainable\nparameters",
+        "↓",
+        "weights that the optimizer could move, heads included, most of any stage",
+        lambda run: max((cost.trainable_parameters for cost in run.costs), default=0),
+        _count,
+        spread=False,
+    ),
+    Column(
+        "train_seconds",
+        "training\nseconds",
+        "↓",
+        "sum over stages, the strategy's own work included",
+        lambda run: sum(cost.train_seconds for cost in run.costs),
+        _seconds,
+        spread=False,
+    ),
+    Column(
+        "strategy_bytes",
+        "strategy\nmemory",
+        "↓",
+        "what the strategy keeps between stages, most after any stage",
+        lambda run: max((cost.strategy_bytes for cost in run.costs), default=0),
+        _bytes,
+        spread=False,
+    ),
+]

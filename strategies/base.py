@@ -1,0 +1,188 @@
+"""What every strategy may see and may change: the contract between a method and the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Protocol
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+
+class Rows(Protocol):
+    """N choices among C: ``logits`` (N, C), ``targets`` (N,) and ``owner`` (N,), the example each row came from."""
+
+    @property
+    def logits(self) -> Tensor: ...  # noqa: D102
+    @property
+    def targets(self) -> Tensor: ...  # noqa: D102
+    @property
+    def owner(self) -> Tensor: ...  # noqa: D102
+
+
+class Batch(Protocol):
+    """Some examples of one task. ``index`` (B,) tells which of the task's features they are."""
+
+    @property
+    def index(self) -> Tensor: ...  # noqa: D102
+    def __len__(self) -> int: ...  # noqa: D105
+
+
+class Task(Protocol):
+    """A task as strategies see it: what it is called and which output weights it trains."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def head(self) -> str: ...  # noqa: D102
+
+
+DECLARATION: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
+"""How pydantic reads dataclasses of settings: unknown names are refused, a field's docstring is its help."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a stage is trained, the same for every strategy of a suite."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = DECLARATION
+
+    epochs: Annotated[int, Ge(1)] = 1
+    """Passes over a stage's examples."""
+    batch_size: Annotated[int, Ge(1)] = 16
+    """Examples in one step."""
+    learning_rate: Annotated[float, Gt(0)] = 1e-4
+    """Peak learning rate of the body."""
+    head_learning_rate: Annotated[float, Gt(0)] = 1e-3
+    """Peak learning rate of the heads, which start from nothing."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """AdamW's decoupled decay. Off by default: it pulls to zero and fights every anchor."""
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    """Share of a stage's steps in which the learning rates rise linearly; then they fall linearly to 0."""
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    """Gradients are scaled down to this norm, after the strategy changed them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    Attributes:
+        index: 0 for the first.
+        last: Whether no stage follows, so nothing need be learned for later.
+        tasks: Trained together; one for most strategies.
+        examples: ``examples(task, count, batch_size)`` gives batches of that many of the task's training examples
+            (all if it has fewer), chosen by the run's seed, the same at every call.
+    """
+
+    index: int
+    last: bool
+    tasks: Sequence[Task]
+    examples: Callable[[Task, int, int], Iterator[Batch]]
+
+
+@dataclass
+class Learner:
+    """What is being trained, and all that a strategy remembers.
+
+    Attributes:
+        model: Body and heads.
+        rows: ``rows(task, batch)`` runs the model on a batch: gradients flow unless they are switched off.
+        layers: Layer -> names of its parameters, from the input up. The body only.
+        heads: Head -> names of its parameters.
+        training: How stages are trained.
+        seed: Of the run; derive generators from it, never use the global one.
+        state: What the strategy learned in earlier stages, tensors and plain values in nested dicts. Only what lies
+            here is saved, restored and billed as the strategy's memory.
+    """
+
+    model: nn.Module
+    rows: Callable[[Task, Batch], Rows]
+    layers: Mapping[str, Sequence[str]]
+    heads: Mapping[str, Sequence[str]]
+    training: Training
+    seed: int
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, nn.Parameter]:
+        """The body's parameters by name."""
+        named = dict(self.model.named_parameters())
+        return {name: named[name] for names in self.layers.values() for name in names}
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that train in this stage, by name: body and heads."""
+        return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+
+    def state_bytes(self) -> int:
+        """Bytes of all tensors in `state`, storage that several of them share counted once."""
+        storages = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(self.state)
+        }
+        return sum(storages.values())
+
+
+class Strategy:
+    """A way to train on one task after another. Subclasses are frozen dataclasses; their fields are hyperparameters.
+
+    Every method here does what plain sequential fine-tuning does: a method overrides the hooks that it needs.
+    """
+
+    name: ClassVar[str]
+    """What it is called on the command line."""
+    __pydantic_config__: ClassVar[dict[str, object]] = DECLARATION
+
+    def stages(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        """Which tasks are trained together, in order: one a stage here."""
+        return [[task] for task in tasks]
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """May freeze weights. The body and the stage's heads are trainable, all other heads are not."""
+
+    def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
+        """AdamW over the weights that train, with one learning rate for the body and one for heads."""
+        body = learner.body().keys()
+        trainable = learner.trainable()
+        groups = [
+            {"params": [value for name, value in trainable.items() if (name in body) == in_body], "lr": rate}
+            for in_body, rate in (
+                (True, learner.training.learning_rate),
+                (False, learner.training.head_learning_rate),
+            )
+        ]
+        return torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            weight_decay=learner.training.weight_decay,
+            fused=True,
+        )
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        """The scalar to minimise: cross-entropy, averaged over the batch's rows."""
+        rows = learner.rows(task, batch)
+        return nn.functional.cross_entropy(rows.logits.float(), rows.targets)
+
+    def before_step(self, learner: Learner) -> None:
+        """May change the gradients: they are unscaled and not yet clipped; the weights have not moved."""
+
+    def after_step(self, learner: Learner) -> None:
+        """The weights have moved; the gradients are still there."""
+
+    def after_stage(self, learner: Learner, stage: Stage) -> None:
+        """May learn something for later stages. The model is in eval mode; the stage is not yet evaluated."""
+
+
+def snapshot(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of the parameters, cut off from training."""
+    return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _tensors(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _tensors(inner)

@@ -1,0 +1,63 @@
+"""Elastic weight consolidation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+
+from strategies.base import Learner, Stage, Strategy
+from strategies.importance import Fisher, fisher_diagonal
+from strategies.quadratic import add_penalty_gradient, merge
+
+
+@dataclass(frozen=True)
+class EWC(Strategy):
+    """Holds each weight as firmly as it mattered: ``loss + lam/2 * sum_t sum_i F_t,i (theta_i - theta*_t,i)^2``.
+
+    Kirkpatrick et al. 2017 (arXiv:1612.00796), with one penalty for every earlier task t: its own weights theta*_t
+    and its own diagonal Fisher information F_t, the mean over examples of squared per-example gradients, measured
+    after the stage in eval mode on the task loss alone. The penalties are kept folded into one quadratic, which
+    has the same gradient (see `strategies.quadratic.merge`), so many tasks cost what one costs.
+
+    The pretrained weights themselves have no penalty: nothing is held in the first stage. Body and the task's own
+    head are held; a head that no later stage trains does not move anyway.
+
+    Keeps: two copies of the trained weights, however many tasks. Costs: ``examples`` forward and backward passes of
+    single examples after each stage but the last, and two operations a weight in each step.
+    """
+
+    name: ClassVar[str] = "ewc"
+
+    lam: Annotated[float, Ge(0)] = 1000.0
+    """Strength, >= 0; 0 is naive. The useful range spans orders of magnitude: sweep it."""
+    fisher: Fisher = "sampled"
+    """Whose labels: ``exact`` weighs all classes, ``sampled`` draws from the model, ``empirical`` takes the data's."""
+    examples: Annotated[int, Ge(1)] = 256
+    """Training examples of each task that the Fisher information is measured on (500 are as good as all: van de
+    Ven 2025, arXiv:2502.11756)."""
+
+    def before_step(self, learner: Learner) -> None:
+        """Adds the penalty's gradient, once there is an earlier task."""
+        if "anchor" in learner.state:
+            add_penalty_gradient(
+                learner.trainable(), learner.state["anchor"], self.lam, weight=learner.state["importance"]
+            )
+
+    def after_stage(self, learner: Learner, stage: Stage) -> None:
+        """Measures what mattered for each of the stage's tasks and folds it into the running penalty."""
+        if stage.last:
+            return
+        anchor = learner.state.setdefault("anchor", {})
+        importance = learner.state.setdefault("importance", {})
+        parameters = learner.trainable()
+        for task in stage.tasks:
+            measured = fisher_diagonal(
+                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
+                stage.examples(task, self.examples, 1),
+                parameters,
+                self.fisher,
+                learner.seed,
+            )
+            merge(anchor, importance, parameters, measured)

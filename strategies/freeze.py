@@ -1,0 +1,44 @@
+"""Freezing: weights that don't train can't forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge
+
+from strategies.base import Learner, Stage, Strategy
+
+
+@dataclass(frozen=True)
+class Freeze(Strategy):
+    """Keeps part of the backbone as pretrained, from the input up, and trains the rest.
+
+    ``embeddings`` freezes what comes before the first layer; ``layers`` that and the lowest ``layers`` layers;
+    ``backbone`` everything but the heads (linear probing). Frozen weights stay bit-identical. Dropout stays as in
+    training, as in the usual recipe.
+
+    Keeps: nothing. Costs: less than nothing, since no gradient is computed below the lowest layer that trains.
+    """
+
+    name: ClassVar[str] = "freeze"
+
+    part: Literal["embeddings", "layers", "backbone"] = "backbone"
+    """What to freeze."""
+    layers: Annotated[int, Ge(1)] = 3
+    """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Switches the gradients of the frozen part off.
+
+        Raises:
+            ValueError: there are fewer layers than are to be frozen.
+        """
+        names = list(learner.layers)
+        if self.part == "layers" and self.layers >= len(names):
+            raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {len(names) - 1} layers")
+        frozen = {"embeddings": names[:1], "layers": names[: self.layers + 1], "backbone": names}[self.part]
+        parameters = dict(learner.model.named_parameters())
+        for layer in frozen:
+            for name in learner.layers[layer]:
+                parameters[name].requires_grad_(False)

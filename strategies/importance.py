@@ -1,0 +1,88 @@
+"""How much each weight matters for what was learned: the diagonal of the Fisher information, per example."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from strategies.base import Batch, Rows
+
+Fisher = Literal["exact", "sampled", "empirical"]
+
+
+def fisher_diagonal(
+    rows_of: Callable[[Batch], Rows],
+    batches: Iterable[Batch],
+    parameters: Mapping[str, nn.Parameter],
+    labels: Fisher,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Diagonal Fisher information of the weights: the mean over examples of squared gradients of log p(y | x).
+
+    Each example's gradient is squared by itself, never the mean of a batch. An example's rows (the words of a
+    sentence, the start and end of an answer) are independent given the text, so ``log p(y | x)`` is their sum.
+    Switch dropout off first (``model.eval()``).
+
+    Args:
+        rows_of: Runs the model on a batch.
+        batches: The examples, in batches of any size and order: neither changes the result.
+        parameters: Name -> parameter; what the result has entries for.
+        labels: ``exact`` sums over all classes, weighted by their probability: as many backward passes as an example
+            has rows times classes. ``sampled`` draws each row's label from the model, one backward pass an example:
+            unbiased, but noisy. ``empirical`` takes the labels of the data: cheap, and not the Fisher information
+            (Kunstner et al. 2019, arXiv:1905.12558).
+        seed: Of the drawn labels; together with an example's index it decides them.
+
+    Returns:
+        Name -> tensor of the parameter's shape, >= 0; 0 for parameters the examples don't use.
+
+    Raises:
+        ValueError: there are no examples.
+    """
+    targets = list(parameters.values())
+    total = [torch.zeros_like(value) for value in targets]
+    examples = 0
+    for batch in batches:
+        examples += len(batch)
+        for log_likelihood, weight in _weighted_log_likelihoods(rows_of(batch), batch, labels, seed):
+            gradients = torch.autograd.grad(log_likelihood, targets, retain_graph=True, allow_unused=True)
+            used = [position for position, gradient in enumerate(gradients) if gradient is not None]
+            present = [gradient for gradient in gradients if gradient is not None]
+            torch._foreach_addcmul_([total[position] for position in used], present, present, value=weight)
+    if examples == 0:
+        raise ValueError("the Fisher information of no examples is undefined")
+    torch._foreach_div_(total, float(examples))
+    return dict(zip(parameters, total, strict=True))
+
+
+def _weighted_log_likelihoods(rows: Rows, batch: Batch, labels: Fisher, seed: int) -> Iterator[tuple[Tensor, float]]:
+    """Log-likelihoods whose squared gradients, so weighted, add up to the examples' Fisher information."""
+    log_probabilities = nn.functional.log_softmax(rows.logits.float(), dim=-1)
+    if labels == "exact":
+        # The cross terms between independent rows have mean zero, so an example's Fisher is the sum of its rows'.
+        for row, probabilities in zip(log_probabilities, log_probabilities.detach().exp().tolist(), strict=True):
+            yield from ((row[label], p) for label, p in enumerate(probabilities) if p > 0)
+        return
+    chosen = rows.targets if labels == "empirical" else _drawn(log_probabilities, rows, batch, seed)
+    of_rows = log_probabilities.gather(1, chosen[:, None])[:, 0]
+    of_examples = of_rows.new_zeros(len(batch)).index_add(0, rows.owner, of_rows)
+    yield from ((log_likelihood, 1.0) for log_likelihood in of_examples)
+
+
+def _drawn(log_probabilities: Tensor, rows: Rows, batch: Batch, seed: int) -> Tensor:
+    """One label a row, drawn from the model; an example's draws depend on its index alone, not on its batch."""
+    owner = rows.owner.cpu()
+    uniform = torch.empty(len(owner), dtype=torch.float64)
+    for example, index in enumerate(batch.index.tolist()):
+        mine = owner == example
+        digest = hashlib.sha256(f"{seed} {index}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        uniform[mine] = torch.rand(int(mine.sum()), generator=generator, dtype=torch.float64)
+    cumulative = log_probabilities.detach().double().exp().cumsum(dim=-1)
+    # Scaled by the last sum, which rounding leaves a little off 1.
+    threshold = uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=cumulative.shape[1] - 1)

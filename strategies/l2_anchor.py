@@ -1,0 +1,43 @@
+"""The L2 penalty to earlier weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge
+
+from strategies.base import Learner, Stage, Strategy, snapshot
+from strategies.quadratic import add_penalty_gradient
+
+
+@dataclass(frozen=True)
+class L2Anchor(Strategy):
+    """Pulls the body's weights to where they were: ``loss + lam * ||theta - theta*||^2``.
+
+    With ``anchor=pretrained`` theta* are the pretrained weights and this is L2-SP without its second term (Li,
+    Grandvalet & Davoine 2018, arXiv:1802.01483, which also decays the new head to zero). With ``anchor=previous``
+    theta* are the weights before the stage: EWC with every importance equal. Heads are not held: a new one has
+    nowhere to be held to.
+
+    The penalty's gradient ``2 lam (theta - theta*)`` joins the loss's before clipping, so Adam rescales both
+    together; keep weight decay off, it pulls to zero.
+
+    Keeps: one copy of the body. Costs: one addition a weight in each step.
+    """
+
+    name: ClassVar[str] = "l2_anchor"
+
+    lam: Annotated[float, Ge(0)] = 0.1
+    """Strength of the pull, >= 0; 0 is naive. The useful range depends on the learning rate: sweep it."""
+    anchor: Literal["pretrained", "previous"] = "pretrained"
+    """Where to: the pretrained weights, or those before the stage."""
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Takes the anchor: once, or anew for each stage."""
+        if stage.index == 0 or self.anchor == "previous":
+            learner.state["anchor"] = snapshot(learner.body())
+
+    def before_step(self, learner: Learner) -> None:
+        """Adds the penalty's gradient."""
+        add_penalty_gradient(learner.body(), learner.state["anchor"], 2 * self.lam)

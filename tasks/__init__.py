@@ -1,0 +1,1 @@
+"""Text in, tensors and scores out: sources, task kinds, streams, metrics and probes."""

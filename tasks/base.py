@@ -1,0 +1,196 @@
+"""Every task is rows of choices: the contract between tasks, the model and the strategies.
+
+A sentence gives one row, a tagged sentence one per word, a question two (start and end). Whatever needs a
+loss per example, stored logits or distillation works on rows and never asks for the kind of the task.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from tasks.spec import TaskError, TaskSpec
+
+IGNORED = -100
+"""Label of a position that gives no row: padding, or a sub-word that continues a word."""
+
+
+class Rows(NamedTuple):
+    """What the model is asked and what it answered: N choices among C.
+
+    Attributes:
+        logits: (N, C); a choice that is not allowed has the lowest finite value.
+        targets: (N,) int64, the right choice of each row.
+        owner: (N,) int64, which example of the batch a row came from; one example may own several.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    owner: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded examples of one task.
+
+    Attributes:
+        inputs: What the body reads: ``input_ids``, ``attention_mask`` and what else the tokenizer makes, (B, L) each.
+        labels: (B,) for a sequence, (B, L) for tokens, (B, 2) for spans.
+        allowed: (B, L) bool, for spans: where an answer may start or end; None for other kinds.
+        index: (B,) position of each example among the split's features; always on the CPU.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    allowed: Tensor | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.index)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            inputs={name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
+            labels=self.labels.to(device, non_blocking=True),
+            allowed=None if self.allowed is None else self.allowed.to(device, non_blocking=True),
+            index=self.index,
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split, as read and as encoded.
+
+    Attributes:
+        examples: As the source gave them, after any limit.
+        features: Encoded windows of them: ``input_ids`` (and ``token_type_ids``), ``labels``, ``example`` (the row
+            in `examples` that a window came from) and what the kind needs to decode.
+        lengths: (number of features,) tokens in each, padding not counted.
+        truncated: Share of examples whose text was cut to fit; kinds that use windows cut nothing.
+        sha256: Of the examples.
+    """
+
+    examples: Dataset
+    features: Dataset
+    lengths: NDArray[Any]
+    truncated: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A task, encoded for one backbone's tokenizer.
+
+    Attributes:
+        spec: The catalogue entry.
+        train: What stages train on.
+        test: What every stage is evaluated on.
+        pad: Padding value of each input. Padding goes to the right, for decoders too: nothing is generated here, and
+            on the left it would shift a text's positions by the length of its neighbours in the batch.
+    """
+
+    spec: TaskSpec
+    train: Split
+    test: Split
+    pad: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The task's name in the catalogue."""
+        return self.spec.name
+
+    @property
+    def head(self) -> str:
+        """Name of the output weights."""
+        return self.spec.head_name
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of output weights a hidden state is mapped to."""
+
+    @classmethod
+    @abstractmethod
+    def encode(
+        cls,
+        spec: TaskSpec,
+        examples: Mapping[str, list[Any]],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> dict[str, list[Any]]:
+        """Turns a batch of examples (column -> values) into a batch of features.
+
+        Raises:
+            TaskError: a label is not among the spec's.
+        """
+
+    @abstractmethod
+    def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
+        """Applies the head.
+
+        Args:
+            hidden: (B, L, D) last hidden states.
+            pooled: (B, D) one vector a text.
+            head: Maps D to `outputs`.
+            batch: The batch that the states belong to.
+        """
+
+    @abstractmethod
+    def decide(self, rows: Rows, batch: Batch) -> list[Any]:
+        """What the model answers for each example of the batch, as plain values that `score` understands."""
+
+    @abstractmethod
+    def score(self, decisions: Sequence[Any]) -> dict[str, float]:
+        """All metrics over the test split.
+
+        Args:
+            decisions: One a feature of the test split, in the order of the features.
+        """
+
+    def collate(self, split: Split, indices: Sequence[int]) -> Batch:
+        """Pads the features at these positions into one batch."""
+        columns = split.features[list(indices)]
+        inputs = {
+            name: pad_sequence([torch.tensor(row) for row in columns[name]], batch_first=True, padding_value=value)
+            for name, value in self.pad.items()
+        }
+        longest = inputs["input_ids"].shape[1]
+        lengths = torch.tensor([len(row) for row in columns["input_ids"]])
+        inputs["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+        labels, allowed = self.pad_labels(columns, longest)
+        return Batch(inputs, labels, allowed, torch.tensor(list(indices)))
+
+    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
+        """Labels of a batch as a tensor, and where choices are allowed (spans only)."""
+        return torch.tensor(columns["labels"]), None
+
+
+def input_names(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What the tokenizer makes for the body, less the attention mask, which follows from the lengths."""
+    return [name for name in ("input_ids", "token_type_ids") if name in tokenizer.model_input_names]
+
+
+def label_ids(spec: TaskSpec, labels: Sequence[str]) -> list[int]:
+    """Positions of labels among the spec's.
+
+    Raises:
+        TaskError: a label is unknown.
+    """
+    position = {label: index for index, label in enumerate(spec.labels)}
+    try:
+        return [position[label] for label in labels]
+    except KeyError as error:
+        raise TaskError(
+            f"{spec.name}: label {error} is not among {', '.join(spec.labels)}; check the task's labels"
+        ) from error

@@ -1,0 +1,200 @@
+"""The suite's `evaluate` metrics. They need no download, keep nothing on disk and return values in [0, 1].
+
+Use them as any metric of `evaluate`: ``Accuracy().compute(predictions=..., references=...)``, or
+``add_batch`` for every batch and ``compute()`` at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+
+import evaluate
+from datasets import Features, Value
+from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
+from sklearn.metrics import f1_score
+
+Scores = dict[str, float]
+
+LABELS = [
+    # The first that fits is taken, and text would also pass for a number if it looks like one.
+    Features({"predictions": Value("string"), "references": Value("string")}),
+    Features({"predictions": Value("int64"), "references": Value("int64")}),
+]
+TAGS = Features({"predictions": [Value("string")], "references": [Value("string")]})
+ANSWERS = Features({"predictions": Value("string"), "references": [Value("string")]})
+
+
+class LocalMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
+    """A metric that keeps its inputs in memory and refuses to score nothing.
+
+    A subclass states the format of its inputs in ``inputs`` and computes in ``score``. Its docstring is the
+    description that `evaluate` shows.
+    """
+
+    inputs: Features | list[Features]
+
+    def __init__(self) -> None:
+        """Takes no settings: what a metric computes is fixed by its name."""
+        super().__init__(keep_in_memory=True)
+
+    @abstractmethod
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """The scores of at least one prediction."""
+
+    def add_batch(
+        self, *, predictions: Sequence[object] = (), references: Sequence[object] = (), **kwargs: object
+    ) -> None:
+        """Adds predictions and references; a batch without any is fine."""
+        if len(predictions) != len(references):
+            raise ValueError(f"{len(predictions)} predictions but {len(references)} references")
+        if len(predictions):
+            super().add_batch(predictions=predictions, references=references, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        description = type(self).__doc__ or ""
+        return evaluate.MetricInfo(description=description, citation="", features=self.inputs)
+
+    def _build_data_dir(self) -> str:
+        return ""  # evaluate would create a folder in the user's cache, for files that are never written
+
+    def _finalize(self) -> None:
+        if not len(self):
+            raise ValueError(f"{type(self).__name__} has no predictions to score")
+        super()._finalize()
+
+    def _compute(self, *, predictions: Sequence[object], references: Sequence[object], **settings: object) -> Scores:
+        return self.score(predictions, references, **settings)
+
+
+class Accuracy(LocalMetric):
+    """The share of predictions that equal their reference; labels are all numbers or all text."""
+
+    inputs = LABELS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``accuracy``."""
+        pairs = zip(predictions, references, strict=True)
+        return {"accuracy": sum(predicted == true for predicted, true in pairs) / len(references)}
+
+
+class MacroF1(LocalMetric):
+    """The mean of the classes' F1, each class counting the same however rare it is.
+
+    Classes are those that occur in the predictions or the references, or, with ``labels=[...]``, those of the
+    given ones that occur. One that occurs in only one of the two has an F1 of 0. One that occurs in neither
+    is left out: nothing was measured of it.
+    """
+
+    inputs = LABELS
+
+    def score(
+        self,
+        predictions: Sequence[object],
+        references: Sequence[object],
+        labels: Sequence[object] | None = None,
+    ) -> Scores:
+        """``macro_f1``."""
+        found = set(predictions) | set(references)
+        classes = sorted(found if labels is None else found & set(labels), key=str)
+        if not classes:
+            raise ValueError("none of the labels occurs in the predictions or the references")
+        value = f1_score(references, predictions, labels=classes, average="macro", zero_division=0)
+        return {"macro_f1": float(value)}
+
+
+class EntityF1(LocalMetric):
+    """Micro-averaged F1 over entities, as the CoNLL-2003 evaluation script has it.
+
+    Predictions and references are lists of tags in the BIO scheme, one list a sentence. An entity is right if
+    its type, its first and its last word are. An ``I-`` tag that follows no tag of its type starts an entity,
+    as in that script. All three scores are 0 where there is nothing to divide by.
+    """
+
+    inputs = TAGS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``precision``, ``recall`` and ``f1``."""
+        for row, (predicted, true) in enumerate(zip(predictions, references, strict=True), start=1):
+            _check_tags(predicted, true, row)
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            references, predictions, average="micro", zero_division=0
+        )
+        return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+
+
+def _check_tags(predicted: object, true: object, row: int) -> None:
+    assert isinstance(predicted, list) and isinstance(true, list)  # by the declared features
+    if len(predicted) != len(true):
+        raise ValueError(f"sentence {row} has {len(true)} tags but {len(predicted)} predictions")
+    for tag in [*predicted, *true]:
+        if not re.fullmatch("O|[BI]-.+", tag):  # seqeval would only warn, and count it as some entity
+            raise ValueError(f"sentence {row}: '{tag}' is no tag of the BIO scheme")
+
+
+class SquadV1(LocalMetric):
+    """Exact match and F1 of extracted answers, as the SQuAD v1.1 evaluation script has them.
+
+    A prediction is a text, its reference the list of right answers; the best of them counts. Texts are
+    compared in lower case, without punctuation, without the words a, an and the, and with single spaces. If
+    one of them is empty then, F1 is 1 if both are, else 0: the rule of v2's script; v1.1's gives 0 to both.
+    """
+
+    inputs = ANSWERS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``exact_match`` and ``f1``."""
+        exact = f1 = 0.0
+        for row, (prediction, answers) in enumerate(zip(predictions, references, strict=True), start=1):
+            assert isinstance(answers, list)  # by the declared features
+            if not answers:
+                raise ValueError(f"question {row} has no right answer to compare with")
+            predicted = _answer_words(str(prediction))
+            right = [_answer_words(answer) for answer in answers]
+            exact += predicted in right
+            f1 += max(_overlap_f1(predicted, words) for words in right)
+        return {"exact_match": exact / len(references), "f1": f1 / len(references)}
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def _answer_words(text: str) -> list[str]:
+    """The words of an answer that are compared."""
+    plain = text.lower().translate(_NO_PUNCTUATION)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+
+
+def _overlap_f1(predicted: list[str], right: list[str]) -> float:
+    """F1 of the words that two answers share, as many times as both have them."""
+    if not predicted or not right:
+        return float(predicted == right)
+    shared = (Counter(predicted) & Counter(right)).total()
+    return 2 * shared / (len(predicted) + len(right))
+
+
+METRICS: dict[str, type[LocalMetric]] = {
+    "accuracy": Accuracy,
+    "macro_f1": MacroF1,
+    "entity_f1": EntityF1,
+    "squad_v1": SquadV1,
+}
+"""Every metric by its name."""
+
+
+def compute(names: Sequence[str], predictions: Sequence[object], references: Sequence[object]) -> Scores:
+    """The scores of several metrics together.
+
+    Raises:
+        ValueError: two of them give a score of the same name.
+    """
+    scores: Scores = {}
+    for name in names:
+        found = METRICS[name]().compute(predictions=predictions, references=references)
+        if twice := scores.keys() & found.keys():
+            raise ValueError(f"metrics {', '.join(names)} give '{', '.join(sorted(twice))}' twice")
+        scores |= found
+    return scores

@@ -1,0 +1,134 @@
+"""From a catalogue entry and its rows to a task encoded for one backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from tasks.base import Split, Task, input_names
+from tasks.sequence import SequenceTask
+from tasks.span import SpanTask
+from tasks.spec import TaskError, TaskSpec
+from tasks.token import TokenTask
+
+KINDS: dict[str, type[Task]] = {
+    "sequence": SequenceTask,
+    "pair": SequenceTask,
+    "token": TokenTask,
+    "span": SpanTask,
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of a task is used.
+
+    Attributes:
+        train_examples: At most this many training examples; None for all.
+        test_examples: At most this many test examples; None for all.
+        max_length: Tokens in a window.
+    """
+
+    train_examples: int | None
+    test_examples: int | None
+    max_length: int
+
+
+def prepare(
+    spec: TaskSpec,
+    splits: Mapping[str, Sequence[Mapping[str, object]]],
+    tokenizer: PreTrainedTokenizerBase,
+    sizes: Sizes,
+) -> Task:
+    """Chooses, hashes and encodes the examples of a task.
+
+    Which examples a limit keeps is decided by the hash of their content: the same for every run, seed and order.
+
+    Raises:
+        TaskError: a split is missing or empty, an example's label is not among the task's, or a text is longer than
+            the backbone can read.
+    """
+    kind = KINDS[spec.kind]
+    limits = {"train": sizes.train_examples, "test": sizes.test_examples}
+    encoded: dict[str, Split] = {}
+    for name, limit in limits.items():
+        if not splits.get(name):
+            raise TaskError(f"{spec.name}: the {name} split is empty; check the task's source")
+        encoded[name] = _encode(kind, spec, choose(splits[name], limit), tokenizer, sizes.max_length)
+    pad = dict.fromkeys(input_names(tokenizer), 0) | {"input_ids": tokenizer.pad_token_id}
+    return kind(spec, encoded["train"], encoded["test"], pad)
+
+
+def choose(rows: Sequence[Mapping[str, object]], limit: int | None) -> list[Mapping[str, object]]:
+    """At most ``limit`` rows, picked by the hash of their content; in their original order."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    return [rows[position] for position in sorted(ranked(rows)[:limit])]
+
+
+def ranked(rows: Sequence[Mapping[str, object]]) -> list[int]:
+    """Positions of the rows by the hash of their content: an order that looks random and is always the same."""
+    return sorted(range(len(rows)), key=lambda position: (_digest(rows[position]), position))
+
+
+def rows_sha256(rows: Sequence[Mapping[str, object]]) -> str:
+    """SHA-256 over the rows' content, in order."""
+    whole = hashlib.sha256()
+    for row in rows:
+        whole.update(_digest(row))
+    return whole.hexdigest()
+
+
+def _digest(row: Mapping[str, object]) -> bytes:
+    try:
+        content = json.dumps(row, sort_keys=True, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 20) : error.end + 20]
+        raise TaskError(f"a text has half of a surrogate pair, which is no character: {around!r}") from error
+    return hashlib.sha256(content).digest()
+
+
+def _encode(
+    kind: type[Task],
+    spec: TaskSpec,
+    rows: list[Mapping[str, object]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> Split:
+    sha256 = rows_sha256(rows)
+    examples = Dataset.from_list([{**row, "example": position} for position, row in enumerate(rows)])
+
+    def encode(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        return kind.encode(spec, batch, tokenizer, max_length)
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        features = examples.map(
+            encode,
+            batched=True,
+            keep_in_memory=True,
+            remove_columns=examples.column_names,
+            new_fingerprint=hashlib.sha256(f"{sha256} {spec.name} {max_length}".encode()).hexdigest()[:16],
+        )
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+    if len(features) == 0:
+        raise TaskError(f"{spec.name}: no example has any text; check the task's source")
+    cut = {example for example, was_cut in zip(features["example"], features["cut"], strict=True) if was_cut}
+    lengths = np.array([len(ids) for ids in features["input_ids"]])
+    if lengths.max() > tokenizer.model_max_length:
+        raise TaskError(
+            f"{spec.name}: the backbone reads at most {tokenizer.model_max_length} tokens, but a text has "
+            f"{lengths.max()}; lower max_length"
+        )
+    return Split(examples, features, lengths, len(cut) / len(examples), sha256)

@@ -1,0 +1,1 @@
+"""Where data comes from: pinned archives and one reader per archive format."""

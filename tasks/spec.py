@@ -1,0 +1,75 @@
+"""What a task is before any text is read: names, labels, where its data comes from. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks.sources.base import Source
+
+Kind = Literal["sequence", "pair", "token", "span"]
+
+
+class TaskError(ValueError):
+    """A task's data or settings can't be used; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One entry of the catalogue.
+
+    Attributes:
+        name: Its name on the command line; a corrected task gets a new one.
+        kind: How examples become rows of choices (see `tasks.base`).
+        description: One sentence: what is decided about which texts.
+        source: Archive and reader of its splits.
+        counts: Examples a split as counted on the real archive, before any limit.
+        split: Where the split comes from. Scores on a split of our own don't compare with published ones.
+        licence: Of the data, with what it forbids.
+        citation: Paper or page that introduced the data.
+        metrics: Names in `tasks.metrics.METRICS`.
+        main: The score of theirs that goes into the score matrix (in [0, 1], larger is better).
+        labels: All labels, in the order of the output weights; empty for ``span``.
+        head: Name of the output weights; tasks that share it share them. Default: the task's own name.
+        validation: The split that tuning may look at, or None where the source has none.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    source: Source
+    counts: dict[str, int]
+    split: str
+    licence: str
+    citation: str
+    metrics: tuple[str, ...]
+    main: str
+    labels: tuple[str, ...] = ()
+    head: str = field(default="")
+    validation: str | None = None
+
+    @property
+    def head_name(self) -> str:
+        """Name of the output weights that this task trains."""
+        return self.head or self.name
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """A fixed measurement of what pretraining could do.
+
+    Attributes:
+        name: Its name in suites and records.
+        description: What is measured, in one sentence.
+        source: Archive and reader of the held-out documents.
+        documents: How many documents take part; chosen once, by hash, the same for every run.
+        span_words: Words in each of a document's two spans.
+        licence: Of the documents.
+    """
+
+    name: str
+    description: str
+    source: Source
+    documents: int
+    span_words: int
+    licence: str

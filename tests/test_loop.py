@@ -1,0 +1,265 @@
+"""The training loop and the engine on a tiny real transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.engine import Engine, examples_to_train, relative_distance
+from benchmark.errors import UserError
+from benchmark.loop import evaluate, make_stage, train_stage
+from benchmark.progress import Progress
+from benchmark.study import Study, open_study
+from benchmark.suite import Overrides, load_suite
+from results.record import Run
+from strategies.base import Batch, Learner, Stage, Strategy, Task, snapshot
+from strategies.ewc import EWC
+from strategies.freeze import Freeze
+from strategies.l2_anchor import L2Anchor
+from strategies.naive import Naive
+
+SUITE = """
+description: all kinds of task
+backbone: {backbone}
+stream: [tiny_sentiment, tiny_pair, tiny_tags, tiny_spans]
+probes: [tiny_retrieval]
+max_length: 24
+training: {{epochs: 2, batch_size: 8, learning_rate: 3e-3, head_learning_rate: 1e-2}}
+strategies:
+  naive: {{}}
+  l2_anchor: {{lam: 0}}
+  ewc: {{lam: 0, examples: 8}}
+  freeze: {{part: layers, layers: 1}}
+  joint: {{}}
+"""
+
+OpenStudy = Callable[..., Study]
+
+
+@pytest.fixture
+def open_tiny(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> OpenStudy:
+    """Opens the suite above, changed like the command line changes one."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE.format(backbone=backbone_folder), encoding="utf-8")
+
+    def opened(strategies: list[str] | None = None, settings: list[str] | None = None) -> Study:
+        return open_study(load_suite(str(path), Overrides(strategies, None, settings or [])), "cpu", lambda _: None)
+
+    return opened
+
+
+class Silent:
+    """Watches and says nothing; keeps the losses."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def step(self, loss: float, examples: int) -> None:
+        self.losses.append(loss)
+
+
+def run_all(study: Study, folder: Path) -> dict[str, Run]:
+    with Progress(1, stream=StringIO()) as progress:
+        return {run.strategy: run for run in Engine(study, progress).run(folder)}
+
+
+def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, Silent]:
+    """The first stages of a run, without measuring anything between them."""
+    with Progress(1) as progress:
+        learner = Engine(study, progress)._learner(study.suite.cells[0])
+    watch = Silent()
+    for index in range(stages):
+        tasks = [study.tasks[index]]
+        stage = make_stage(learner, index, len(study.tasks), tasks, study.accelerator)
+        train_stage(learner, strategy, stage, tasks, study.accelerator, watch)
+    return learner, watch
+
+
+def weights(learner: Learner) -> dict[str, Tensor]:
+    return snapshot(dict(learner.model.named_parameters()))
+
+
+@dataclass(frozen=True)
+class Recorder(Strategy):
+    """Notes every hook it is called through, and draws from the global generator to disturb it."""
+
+    name: ClassVar[str] = "recorder"
+    calls: list[str] = field(default_factory=list)
+    seen: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    noise: bool = False
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        self.calls.append("before_stage")
+
+    def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
+        self.calls.append("optimizer")
+        return super().optimizer(learner)
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        assert learner.model.training
+        self.calls.append("loss")
+        self.seen.append((task.name, tuple(batch.index.tolist())))
+        return super().loss(learner, task, batch)
+
+    def before_step(self, learner: Learner) -> None:
+        self.calls.append("before_step")
+        if self.noise:
+            torch.rand(7)
+            for parameter in learner.trainable().values():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(1e6)
+
+    def after_step(self, learner: Learner) -> None:
+        norms = [value.grad.norm() for value in learner.trainable().values() if value.grad is not None]
+        assert torch.stack(norms).norm() <= learner.training.max_grad_norm * 1.001
+        self.calls.append("after_step")
+
+    def after_stage(self, learner: Learner, stage: Stage) -> None:
+        assert not learner.model.training
+        self.calls.append("after_stage")
+
+
+def test_hooks_come_in_the_documented_order(open_tiny: OpenStudy) -> None:
+    recorder = Recorder()
+    train(open_tiny(["naive"]), recorder, stages=1)
+    step = ["loss", "before_step", "after_step"]
+    assert recorder.calls == ["before_stage", "optimizer", *step * 12, "after_stage"]
+
+
+def test_every_example_is_seen_once_an_epoch_and_no_strategy_shifts_the_order(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    calm, noisy = Recorder(), Recorder(noise=True)
+    train(study, calm)
+    train(study, noisy)
+    assert calm.seen == noisy.seen
+    first = [index for name, indices in calm.seen for index in indices if name == "tiny_sentiment"]
+    assert sorted(first) == sorted(list(range(48)) * 2)
+    assert first[:48] != first[48:]
+
+
+@pytest.mark.parametrize("strategy", [L2Anchor(lam=0), EWC(lam=0, examples=8), EWC(lam=0, fisher="exact", examples=4)])
+def test_without_strength_a_transformer_trains_like_naive_bit_for_bit(open_tiny: OpenStudy, strategy: Strategy) -> None:
+    study = open_tiny(["naive"])
+    expected, expected_losses = train(study, Naive(), stages=3)
+    learner, losses = train(study, strategy, stages=3)
+    assert losses.losses == expected_losses.losses
+    assert all(torch.equal(value, weights(expected)[name]) for name, value in weights(learner).items())
+
+
+def test_frozen_layers_keep_their_bits_and_the_rest_moves(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    learner, _ = train(study, Freeze(part="layers", layers=1))
+    before = {f"body.{name}": value for name, value in study.backbone.body.named_parameters()}
+    for layer, names in learner.layers.items():
+        moved = relative_distance(learner.body(), before, names)
+        assert (moved == 0) is (layer in {"embeddings", "layer 1"})
+
+
+def test_heads_of_untrained_tasks_keep_their_bits(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    learner, _ = train(study, Naive(), stages=1)
+    with Progress(1) as progress:
+        fresh = weights(Engine(study, progress)._learner(study.suite.cells[0]))
+    for head, names in learner.heads.items():
+        same = all(torch.equal(weights(learner)[name], fresh[name]) for name in names)
+        assert same is (head != "tiny_sentiment")
+
+
+def test_the_backbone_itself_is_never_trained(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    before = snapshot(dict(study.backbone.body.named_parameters()))
+    train(study, Naive())
+    assert all(torch.equal(value, before[name]) for name, value in study.backbone.body.named_parameters())
+
+
+def test_a_loss_that_is_not_finite_is_an_error_that_says_where(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"], ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match=r"stage 1 \(tiny_sentiment\): .* at step \d+ of 12; lower the learning rate"):
+        train(study, Naive(), stages=1)
+
+
+def test_a_batch_of_one_example_trains(open_tiny: OpenStudy) -> None:
+    _, watch = train(open_tiny(["naive"], ["training.batch_size=1", "training.epochs=1"]), Naive(), stages=4)
+    assert len(watch.losses) == 48 + 40 + 40 + sum(1 for _ in range(len(open_tiny().tasks[3].train.features)))
+
+
+def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_tiny(["naive"])
+    learner, _ = train(study, Naive(), stages=4)
+    together = [evaluate(learner, task, torch.device("cpu")) for task in study.tasks]
+    monkeypatch.setattr("benchmark.loop.EVALUATION_TOKENS", 1)
+    assert [evaluate(learner, task, torch.device("cpu")) for task in study.tasks] == together
+
+
+def test_every_kind_of_task_is_learned_and_the_first_are_forgotten(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    study = open_tiny(["naive"], ["training.learning_rate=1e-2", "training.epochs=4"])
+    naive = run_all(study, tmp_path / "runs")["naive"]
+    assert naive.learned_at == [1, 2, 3, 4]
+    for position, row in enumerate(naive.learned_at):
+        assert row is not None
+        assert naive.scores[row][position] > naive.scores[0][position] + 0.2
+    assert naive.scores[4][0] < naive.scores[1][0] - 0.2
+
+
+def test_every_strategy_fills_its_record(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    study = open_tiny(settings=["training.epochs=1"])
+    runs = run_all(study, tmp_path / "runs")
+    naive = runs["naive"]
+    assert runs["joint"].stages == [["tiny_sentiment", "tiny_pair", "tiny_tags", "tiny_spans"]]
+    assert {run.strategy: len(run.scores) for run in runs.values()} == {
+        "naive": 5,
+        "l2_anchor": 5,
+        "ewc": 5,
+        "freeze": 5,
+        "joint": 2,
+    }
+    for run in runs.values():
+        assert run.scores[0] == naive.scores[0]
+        assert run.probes[0] == naive.probes[0]
+        assert set(run.drift[0].values()) == {0.0}
+        assert list(run.drift[0]) == ["embeddings", "layer 1", "layer 2"]
+    for same in ("l2_anchor", "ewc"):  # both with strength 0
+        assert runs[same].scores == naive.scores
+        assert runs[same].drift == naive.drift
+        assert runs[same].probes == naive.probes
+    assert naive.drift[4]["layer 1"] > 0
+    assert runs["freeze"].drift[4]["layer 1"] == 0
+    body = sum(value.numel() for value in study.backbone.body.parameters())
+    assert naive.parameters == body
+    assert naive.costs[0].trainable_parameters == body + 2 * 32 + 2
+    assert naive.costs[0].strategy_bytes == 0
+    assert runs["l2_anchor"].costs[0].strategy_bytes == 4 * body
+    assert runs["ewc"].costs[0].strategy_bytes == 2 * 4 * (body + 2 * 32 + 2)
+    assert sum(cost.steps for cost in naive.costs) == runs["joint"].costs[0].steps
+    assert naive.costs[0].trained_tokens == int(study.tasks[0].train.lengths.sum())
+
+
+def test_row_0_is_measured_once_a_seed_whatever_ran_before(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    together = run_all(open_tiny(["naive", "freeze"]), tmp_path / "together" / "runs")
+    alone = run_all(open_tiny(["freeze"]), tmp_path / "alone" / "runs")
+    assert together["freeze"].scores == alone["freeze"].scores
+    assert together["freeze"].metrics == alone["freeze"].metrics
+    assert together["freeze"].drift == alone["freeze"].drift
+
+
+def test_a_cell_announces_as_many_examples_as_it_trains_on(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    study = open_tiny(["naive", "joint"])
+    expected = sum(examples_to_train(study, cell) for cell in study.suite.cells)
+    with Progress(expected, stream=StringIO()) as progress:
+        Engine(study, progress).run(tmp_path / "runs")
+    assert progress.done == progress.total == expected
+
+
+def test_relative_distance_is_the_norm_of_the_move_over_the_norm_before() -> None:
+    before = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    now = {"a": torch.tensor([3.0, 3.0]), "b": torch.tensor([8.0])}
+    assert relative_distance(now, before, ["a", "b"]) == 1.0
+    assert relative_distance(before, before, ["a"]) == 0.0
+    assert relative_distance(now, {"a": torch.zeros(2)}, ["a"]) == 0.0
