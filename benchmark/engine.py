@@ -69,7 +69,7 @@ class Engine:
         except RecordError as error:
             self.progress.say(f"{error}; it is run again")
             return None
-        if run.settings != cell.settings or run.provenance != self.study.provenance :
+        if run.settings != cell.settings or run.provenance != self.study.provenance or run.provenance.dirty:
             return None
         self.progress.say(f"{cell.name}: done before, {path}")
         self.progress.skip(examples_to_train(self.study, cell))
@@ -130,7 +130,7 @@ class Engine:
         started = time.perf_counter()
         try:
             trained = train_stage(learner, cell.strategy, stage, tasks, accelerator, self.progress)
-        except (UserError, ValueError) as error:
+        except UserError as error:
             raise UserError(f"{cell.name}: {error}") from error
         self.progress.leave()
         between = time.perf_counter()

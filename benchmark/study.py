@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from benchmark import fetch, provenance
-from benchmark.backbone import Backbone, load_backbone
+from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
@@ -58,7 +58,7 @@ def open_study(suite: Suite, device: str, say: Say) -> Study:
     """Fetches what is not cached, reads and encodes it, and loads the backbone.
 
     Raises:
-        UserError: something can't be fetched, read or loaded, or the device is not there.
+        UserError: something can't be fetched, read or loaded, there is no such device, or a strategy can't work here.
     """
     accelerator = _accelerator(device, suite.precision)
     fetch.fetch_all(needed_archives(suite), report=say)
@@ -71,6 +71,11 @@ def open_study(suite: Suite, device: str, say: Say) -> Study:
         probes = [prepare_probe(spec, _read(spec.source, say)["test"], backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
+    for cell in suite.cells:
+        try:
+            cell.strategy.check(list(layer_names(backbone.body)), tasks)
+        except ValueError as error:
+            raise UserError(f"strategy {cell.strategy.name}: {error}") from error
     return Study(suite, backbone, tasks, probes, accelerator, _provenance(suite, backbone, tasks, probes, accelerator))
 
 

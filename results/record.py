@@ -60,7 +60,7 @@ class Provenance(_Strict):
     version: str
     commit: str | None
     dirty: bool | None
-    """Whether the working tree differed from the commit; None where there is no repository."""
+    """Whether the code differed from the commit; None where there is no repository."""
     python: str
     platform: str
     device: str

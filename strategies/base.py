@@ -133,6 +133,13 @@ class Strategy:
     """What it is called on the command line."""
     __pydantic_config__: ClassVar[dict[str, object]] = DECLARATION
 
+    def check(self, layers: Sequence[str], tasks: Sequence[Task]) -> None:
+        """Refuses a backbone (its layers, from the input up) or tasks that it can't work on, before any training.
+
+        Raises:
+            ValueError: it can't; the message says why, in one line.
+        """
+
     def stages(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """Which tasks are trained together, in order: one a stage here."""
         return [[task] for task in tasks]

@@ -30,8 +30,9 @@ class EWC(Strategy):
 
     name: ClassVar[str] = "ewc"
 
-    lam: Annotated[float, Ge(0)] = 1000.0
-    """Strength, >= 0; 0 is naive. The useful range spans orders of magnitude: sweep it."""
+    lam: Annotated[float, Ge(0)] = 10000.0
+    """Strength, >= 0; 0 is naive. The default is the best of a sweep for the quickstart (docs/quickstart.md); the
+    useful range spans orders of magnitude: sweep it."""
     fisher: Fisher = "sampled"
     """Whose labels: ``exact`` weighs all classes, ``sampled`` draws from the model, ``empirical`` takes the data's."""
     examples: Annotated[int, Ge(1)] = 256

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
-from strategies.base import Learner, Stage, Strategy
+from strategies.base import Learner, Stage, Strategy, Task
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,19 @@ class Freeze(Strategy):
     layers: Annotated[int, Ge(1)] = 3
     """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
 
-    def before_stage(self, learner: Learner, stage: Stage) -> None:
-        """Switches the gradients of the frozen part off.
+    def check(self, layers: Sequence[str], tasks: Sequence[Task]) -> None:
+        """Refuses to freeze more layers than there are.
 
         Raises:
-            ValueError: there are fewer layers than are to be frozen.
+            ValueError: there are fewer.
         """
+        count = sum(name.startswith("layer ") for name in layers)
+        if self.part == "layers" and self.layers > count:
+            raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {count} layers")
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Switches the gradients of the frozen part off."""
         names = list(learner.layers)
-        if self.part == "layers" and self.layers >= len(names):
-            raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {len(names) - 1} layers")
         frozen = {"embeddings": names[:1], "layers": names[: self.layers + 1], "backbone": names}[self.part]
         parameters = dict(learner.model.named_parameters())
         for layer in frozen:

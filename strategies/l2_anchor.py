@@ -28,8 +28,9 @@ class L2Anchor(Strategy):
 
     name: ClassVar[str] = "l2_anchor"
 
-    lam: Annotated[float, Ge(0)] = 0.1
-    """Strength of the pull, >= 0; 0 is naive. The useful range depends on the learning rate: sweep it."""
+    lam: Annotated[float, Ge(0)] = 1.0
+    """Strength of the pull, >= 0; 0 is naive. The default is the best of a sweep for the quickstart
+    (docs/quickstart.md); the useful range depends on the learning rate: sweep it."""
     anchor: Literal["pretrained", "previous"] = "pretrained"
     """Where to: the pretrained weights, or those before the stage."""
 

@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.package_server import FILES, Index, archive, kept, listing, refusal, sdist, sha256, wheel
-from tests.package_server import cache as cache  # fixtures
-from tests.package_server import index as index
-from tests.package_server import no_settings as no_settings
 
 from benchmark import fetch as fetching
 from benchmark import package_index
 from benchmark.fetch import cache_folder, fetch, fetch_all
 from tasks.sources.archive import Archive, Member
+from tests.package_server import FILES, Index, archive, kept, listing, refusal, sdist, sha256, wheel
+from tests.package_server import cache as cache  # fixtures
+from tests.package_server import index as index
+from tests.package_server import no_settings as no_settings
 
 # --- what is fetched -----------------------------------------------------------------------------------
 

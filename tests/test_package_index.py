@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.package_server import FILES, Handler, Index, archive, kept, refusal, sha256, wheel
-from tests.package_server import cache as cache  # fixtures
-from tests.package_server import index as index
-from tests.package_server import no_settings as no_settings
 
 from benchmark import package_index
 from benchmark.errors import UserError
 from benchmark.fetch import fetch
+from tests.package_server import FILES, Handler, Index, archive, kept, refusal, sha256, wheel
+from tests.package_server import cache as cache  # fixtures
+from tests.package_server import index as index
+from tests.package_server import no_settings as no_settings
 
 # --- which index ---------------------------------------------------------------------------------------
 
