@@ -96,6 +96,8 @@ class Backbone:
     tokenizer: PreTrainedTokenizerBase
     pooling: Pooling
     weights_sha256: str
+    settings_sha256: str
+    """Of configuration, tokenizer files and pooling."""
 
     @property
     def parameters(self) -> int:
@@ -139,7 +141,9 @@ def layer_names(body: nn.Module, prefix: str = "") -> dict[str, list[str]]:
             number = int(name[len(stack) + 1 :].split(".", 1)[0]) + 1
             groups.setdefault(f"layer {number}", []).append(prefix + name)
         else:
-            (groups["embeddings"] if len(groups) == 1 else top).append(prefix + name)
+            # OPT registers its final norm before its layers.
+            before = len(groups) == 1 and "final" not in name
+            (groups["embeddings"] if before else top).append(prefix + name)
     return groups | ({"top": top} if top else {})
 
 
@@ -201,7 +205,7 @@ def load_backbone(spec: BackboneSpec, folder: Path) -> Backbone:
     if problem:
         raise UserError(f"backbone {spec.name}: {problem}: check the tokenizer's files in {folder}")
     body.config.use_cache = False
-    return Backbone(spec, body.eval(), tokenizer, pooling, _weights_sha256(weights))
+    return Backbone(spec, body.eval(), tokenizer, pooling, _weights_sha256(weights), _settings_sha256(folder, pooling))
 
 
 def _wrong_weights(body: PreTrainedModel, report: Mapping[str, Any]) -> str | None:
@@ -271,6 +275,15 @@ def _natural_pooling(folder: Path, config: PretrainedConfig) -> Pooling:
     # Encoders have a causal class too, so only what can't be a masked language model is a decoder.
     decoder = config.model_type in CAUSAL and config.model_type not in MASKED
     return "last" if decoder else "cls"
+
+
+def _settings_sha256(folder: Path, pooling: Pooling) -> str:
+    """SHA-256 over the pooling and the names and bytes of all small files that loading may read."""
+    whole = hashlib.sha256(pooling.encode())
+    for file in sorted(path for pattern in ("*.json", "*.txt", "*.model") for path in folder.glob(pattern)):
+        whole.update(f"\n{file.name}\n".encode())
+        whole.update(file.read_bytes())
+    return whole.hexdigest()
 
 
 def _weights_sha256(files: list[Path]) -> str:

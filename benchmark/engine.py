@@ -92,7 +92,6 @@ class Engine:
             rows.append(row)
             scores = ", ".join(f"{task.name} {_main(task, row):.3f}" for task in self.study.tasks)
             self.progress.say(f"{cell.name}, after {names}: {scores}")
-        self.study.accelerator.free_memory()
         suite = self.study.suite
         return Run(
             suite=suite.name,
@@ -174,7 +173,7 @@ class Engine:
 
 def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
     """``||now - before|| / ||before||`` (L2) over the named tensors together."""
-    pairs = [(now[name].detach().double(), before[name].detach().double()) for name in names]
+    pairs = [(now[name].detach().cpu().double(), before[name].detach().cpu().double()) for name in names]
     moved = sum(float((new - old).square().sum()) for new, old in pairs)
     size = sum(float(old.square().sum()) for _, old in pairs)
     return (moved / size) ** 0.5 if size > 0 else 0.0

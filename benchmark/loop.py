@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from transformers import get_linear_schedule_with_warmup
+from torch.optim.lr_scheduler import LambdaLR
 
 from benchmark.batching import evaluation_batches, training_plan
 from benchmark.errors import UserError
@@ -56,7 +56,7 @@ def train_stage(
     accelerator: Accelerator,
     watch: Watch,
 ) -> Trained:
-    """Trains on a stage's tasks. Order of examples and dropout depend on the run's seed and the stage alone.
+    """Trains on a stage's tasks. Order of examples and dropout depend on the run's seed and these tasks alone.
 
     Raises:
         UserError: a loss or a gradient is not finite.
@@ -64,25 +64,23 @@ def train_stage(
     names = [task.name for task in tasks]
     settings, model = learner.training, learner.model
     select_trainable(learner, {task.head for task in tasks})
-    torch.manual_seed(derive("dropout", learner.seed, stage.index, names))
     strategy.before_stage(learner, stage)
     plan = training_plan(tasks, settings.batch_size, settings.epochs, generator("order", learner.seed, names))
     optimizer = strategy.optimizer(learner)
-    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(settings.warmup * len(plan)), len(plan))
-    optimizer, schedule = accelerator.prepare(optimizer, schedule)
+    schedule = LambdaLR(optimizer, lambda step: rate_factor(step, len(plan), settings.warmup))
     weights = list(learner.trainable().values())
     model.train()
     for number, (task, indices) in enumerate(plan):
         batch = task.collate(task.train, indices).to(accelerator.device)
+        # Seeded anew in every step, so that what a strategy draws or runs can't shift the dropout masks that follow.
+        torch.manual_seed(derive("dropout", learner.seed, names, number))
         with accelerator.autocast():
             loss = strategy.loss(learner, task, batch)
         accelerator.backward(loss)
-        accelerator.unscale_gradients(optimizer)
         strategy.before_step(learner)
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
         value = loss.item()
-        # A loss scaler (fp16) skips steps whose gradients overflowed, and tries again with a smaller scale.
-        if not (math.isfinite(value) and (accelerator.scaler or math.isfinite(norm.item()))):
+        if not (math.isfinite(value) and math.isfinite(norm.item())):
             raise UserError(
                 f"stage {stage.index + 1} ({', '.join(names)}): loss {value:g}, gradient norm {norm.item():g} at "
                 f"step {number + 1} of {len(plan)}; lower the learning rate or the strategy's strength"
@@ -95,6 +93,15 @@ def train_stage(
     model.eval()
     strategy.after_stage(learner, stage)
     return Trained(len(plan), sum(int(task.train.lengths[indices].sum()) for task, indices in plan))
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate in a step, counted from 0: a linear rise, then a linear fall; never 0.
+
+    The rise takes the share ``warmup`` of the steps, rounded up; its last step has the peak, and so has the next.
+    """
+    rise = math.ceil(warmup * steps)
+    return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
 
 
 def select_trainable(learner: Learner, heads: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmark.hub import fetch_from_hub
 from benchmark.suite import Suite
 from results.record import Provenance, TaskInfo
 from tasks.base import Task
-from tasks.prepare import Sizes, prepare
+from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes import SentenceRetrieval, prepare_probe
 from tasks.sources.archive import Archive
 from tasks.sources.base import Source, SourceError, Splits
@@ -48,6 +49,7 @@ class Study:
                 train_examples=len(task.train.examples),
                 test_examples=len(task.test.examples),
                 truncated_share=task.test.truncated,
+                untrained_labels=untrained_labels(task),
                 split=task.spec.split,
             )
             for task in self.tasks
@@ -71,6 +73,10 @@ def open_study(suite: Suite, device: str, say: Say) -> Study:
         probes = [prepare_probe(spec, _read(spec.source, say)["test"], backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
+    for task in tasks:
+        if missing := untrained_labels(task):
+            share = f"{len(missing)} of {len(task.spec.labels)} labels"
+            say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
     for cell in suite.cells:
         try:
             cell.strategy.check(list(layer_names(backbone.body)), tasks)
@@ -100,17 +106,21 @@ def _accelerator(device: str, precision: str) -> Accelerator:
     """The device to train on.
 
     Raises:
-        UserError: it is not there, or can't do the precision.
+        UserError: it is not there.
     """
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not present[device]:
         there = ", ".join(name for name, found in present.items() if found)
         raise UserError(f"--device {device}: there is no such device here; there is {there}")
     chosen = device if device != "auto" else next(name for name in ("cuda", "mps", "cpu") if present[name])
-    if precision == "fp16" and chosen == "cpu":
-        raise UserError("precision fp16 needs a GPU; use precision no or bf16 on a CPU")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS can't be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
     return Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
+
+
+def _device_name(device: torch.device) -> str:
+    """Kind of device and, of a GPU, its model: kernels differ between models, and so may the last bits."""
+    return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _provenance(
@@ -128,10 +138,11 @@ def _provenance(
         dirty=dirty,
         python=provenance.python_version(),
         platform=provenance.machine(),
-        device=str(accelerator.device),
+        device=_device_name(accelerator.device),
         precision=suite.precision,
         threads=torch.get_num_threads(),
         packages=provenance.packages(),
         data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
         weights_sha256=backbone.weights_sha256,
+        backbone_sha256=backbone.settings_sha256,
     )

@@ -23,7 +23,7 @@ from tasks.streams import STREAMS, Stream
 if TYPE_CHECKING:
     from strategies.base import Strategy
 
-Precision = Literal["no", "bf16", "fp16"]
+Precision = Literal["no", "bf16"]
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[int, Field(ge=16)]
 
@@ -75,7 +75,7 @@ class SuiteFile(BaseModel):
     """What is set for single tasks, instead of the three values above."""
     training: Training = Training()
     precision: Precision = "no"
-    """Mixed precision of training: no, bf16 or fp16."""
+    """Mixed precision of training: no or bf16; evaluation and importance are always computed in 32 bits."""
     strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
     """Strategy -> its hyperparameters; those not named have their defaults."""
 

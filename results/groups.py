@@ -45,23 +45,19 @@ def protocol(run: Run) -> dict[str, str]:
     """Everything on which two runs must agree to be compared, flattened to ``a.b`` -> JSON text.
 
     That is every setting but the strategy and the seed, and what the record knows beyond its settings: the
-    tasks with their metrics and sizes, the rows they were evaluated on, and the backbone's weights.
-    Training rows are left out because a limit may draw them by seed.
+    tasks with their metrics and sizes, the very rows that were used, and the backbone.
     """
     settings = {name: value for name, value in run.settings.items() if name not in ("strategy", "seed")}
-    evaluated = {
-        task: {split: digest for split, digest in splits.items() if split != "train"}
-        for task, splits in run.provenance.data_sha256.items()
-    }
     facts = {
         "suite": run.suite,
         "stream": run.stream,
         "scenario": run.scenario,
         "backbone": run.backbone,
         "order": [task.name for task in run.tasks],
-        "tasks": {task.name: task.model_dump(exclude={"truncated_share"}) for task in run.tasks},
+        "tasks": {task.name: task.model_dump(exclude={"truncated_share", "untrained_labels"}) for task in run.tasks},
         "weights_sha256": run.provenance.weights_sha256,
-        "data_sha256": evaluated,
+        "backbone_sha256": run.provenance.backbone_sha256,
+        "data_sha256": run.provenance.data_sha256,
     }
     return _flatten(settings) | _flatten(facts, "run.")
 

@@ -34,6 +34,8 @@ class TaskInfo(_Strict):
     test_examples: int
     truncated_share: float = 0.0
     """Share of test examples of which something was cut to fit the window; 0 where long texts are read in windows."""
+    untrained_labels: list[str] = []
+    """Labels of the task that no training example has: they can't be learned, and count as wrong where tested."""
     split: str
     """Where the split comes from, in words; scores on a split of our own are not published test scores."""
 
@@ -71,6 +73,8 @@ class Provenance(_Strict):
     """Task or probe -> split -> SHA-256 of the rows that were used, after any limit."""
     weights_sha256: str
     """SHA-256 of the backbone's weight file or files."""
+    backbone_sha256: str
+    """SHA-256 of what else decides what the backbone computes: its configuration, tokenizer and pooling."""
 
 
 class Run(_Strict):

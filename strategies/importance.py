@@ -82,7 +82,9 @@ def _drawn(log_probabilities: Tensor, rows: Rows, batch: Batch, seed: int) -> Te
         digest = hashlib.sha256(f"{seed} {index}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
         uniform[mine] = torch.rand(int(mine.sum()), generator=generator, dtype=torch.float64)
-    cumulative = log_probabilities.detach().double().exp().cumsum(dim=-1)
+    # On the CPU, since some accelerators have no 64-bit floats.
+    cumulative = log_probabilities.detach().cpu().double().exp().cumsum(dim=-1)
     # Scaled by the last sum, which rounding leaves a little off 1.
-    threshold = uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=cumulative.shape[1] - 1)
+    threshold = uniform[:, None] * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=cumulative.shape[1] - 1)
+    return drawn.to(log_probabilities.device)

@@ -123,4 +123,5 @@ def _provenance(tasks: Sequence[str]) -> Provenance:
         packages={},
         data_sha256={task: {"train": "a" * 64, "test": "b" * 64} for task in tasks},
         weights_sha256="c" * 64,
+        backbone_sha256="d" * 64,
     )

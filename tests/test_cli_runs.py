@@ -69,7 +69,7 @@ def test_a_run_gives_complete_records_a_report_and_a_table(retain: Retain, suite
         assert set(run.provenance.data_sha256) == {*TASKS, "tiny_retrieval"}
         assert run.provenance.device == "cpu"
         assert re.fullmatch("[0-9a-f]{64}", run.provenance.weights_sha256)
-    assert found["ewc"].settings["strategy"]["settings"] == {"lam": 1000.0, "fisher": "sampled", "examples": 8}
+    assert found["ewc"].settings["strategy"]["settings"] == {"lam": 10000.0, "fisher": "sampled", "examples": 8}
     assert found["ewc"].costs[0].strategy_bytes > found["naive"].costs[0].strategy_bytes == 0
     rows = [line for line in printed.splitlines() if line.split()[:1] and line.split()[0] in STRATEGIES]
     assert sorted(row.split()[0] for row in rows) == sorted(STRATEGIES)

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from benchmark.engine import Engine, examples_to_train, relative_distance
 from benchmark.errors import UserError
-from benchmark.loop import evaluate, make_stage, train_stage
+from benchmark.loop import evaluate, make_stage, rate_factor, train_stage
 from benchmark.progress import Progress
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
@@ -187,7 +188,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_where(open_tiny: OpenSt
 
 def test_a_batch_of_one_example_trains(open_tiny: OpenStudy) -> None:
     _, watch = train(open_tiny(["naive"], ["training.batch_size=1", "training.epochs=1"]), Naive(), stages=4)
-    assert len(watch.losses) == 48 + 40 + 40 + sum(1 for _ in range(len(open_tiny().tasks[3].train.features)))
+    assert len(watch.losses) == 48 + 40 + 40 + len(open_tiny().tasks[3].train.features)
 
 
 def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +242,21 @@ def test_every_strategy_fills_its_record(open_tiny: OpenStudy, tmp_path: Path) -
     assert naive.costs[0].trained_tokens == int(study.tasks[0].train.lengths.sum())
 
 
-def test_row_0_is_measured_once_a_seed_whatever_ran_before(open_tiny: OpenStudy, tmp_path: Path) -> None:
+def test_row_0_is_measured_once_a_seed(open_tiny: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[float] = []
+    measure = Engine._measure
+
+    def counting(engine: Engine, learner: Learner, pretrained: dict[str, Tensor]) -> Any:
+        row = measure(engine, learner, pretrained)
+        measured.append(row.drift["layer 1"])
+        return row
+
+    monkeypatch.setattr(Engine, "_measure", counting)
+    run_all(open_tiny(["naive", "joint"], ["training.epochs=1"]), tmp_path / "runs")
+    assert [drift > 0 for drift in measured] == [False, True, True, True, True, True]
+
+
+def test_no_run_depends_on_what_ran_before_it(open_tiny: OpenStudy, tmp_path: Path) -> None:
     together = run_all(open_tiny(["naive", "freeze"]), tmp_path / "together" / "runs")
     alone = run_all(open_tiny(["freeze"]), tmp_path / "alone" / "runs")
     assert together["freeze"].scores == alone["freeze"].scores
@@ -263,3 +278,86 @@ def test_relative_distance_is_the_norm_of_the_move_over_the_norm_before() -> Non
     assert relative_distance(now, before, ["a", "b"]) == 1.0
     assert relative_distance(before, before, ["a"]) == 0.0
     assert relative_distance(now, {"a": torch.zeros(2)}, ["a"]) == 0.0
+
+
+def test_dropout_masks_do_not_depend_on_what_a_strategy_draws(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    _, calm = train(study, Recorder())
+    _, drawing = train(study, Drawing())
+    assert calm.losses == drawing.losses
+
+
+@dataclass(frozen=True)
+class Drawing(Strategy):
+    """Naive, but for drawing from the global generator wherever it can."""
+
+    name: ClassVar[str] = "drawing"
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        torch.rand(3)
+
+    def before_step(self, learner: Learner) -> None:
+        torch.rand(7)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"), [(1, 0.1), (1, 1.0), (2, 0.5), (20, 0.0), (20, 0.1), (20, 0.33), (20, 1.0)]
+)
+def test_the_learning_rate_rises_to_its_peak_and_falls_and_is_never_0(steps: int, warmup: float) -> None:
+    factors = [rate_factor(step, steps, warmup) for step in range(steps)]
+    assert max(factors) == 1
+    assert min(factors) > 0
+    peak = factors.index(1)
+    assert factors[: peak + 1] == sorted(factors[: peak + 1])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+def test_the_learning_rates_of_ten_steps_are_those_worked_out_by_hand() -> None:
+    assert [rate_factor(step, 10, 0.2) for step in range(10)] == [
+        0.5,
+        1,
+        1,
+        7 / 8,
+        6 / 8,
+        5 / 8,
+        4 / 8,
+        3 / 8,
+        2 / 8,
+        1 / 8,
+    ]
+
+
+def test_a_stage_of_one_step_trains(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"], ["training.batch_size=64", "training.epochs=1"])
+    learner, watch = train(study, Naive(), stages=1)
+    assert len(watch.losses) == 1
+    before = {f"body.{name}": value for name, value in study.backbone.body.named_parameters()}
+    assert relative_distance(learner.body(), before, learner.layers["layer 1"]) > 0
+
+
+def test_half_precision_trains_and_measures(
+    open_tiny: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = run_all(open_tiny(["ewc"], ["training.epochs=1", "ewc.lam=10"]), tmp_path / "full")["ewc"]
+    AcceleratorState._reset_state(True)  # accelerate allows one precision a process
+    try:
+        study = open_tiny(["ewc"], ["training.epochs=1", "ewc.lam=10", "precision=bf16"])
+        half = run_all(study, tmp_path / "half")["ewc"]
+    finally:
+        AcceleratorState._reset_state(True)
+    assert half.provenance.precision == "bf16"
+    assert half.scores[0] == full.scores[0]  # measured in 32 bits
+    assert half.drift[4] != full.drift[4]
+    assert half.drift[4]["layer 1"] == pytest.approx(full.drift[4]["layer 1"], rel=0.2)
+
+
+def test_labels_that_a_limit_leaves_without_training_are_said_and_recorded(
+    offline_catalogue: Path, backbone_folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE.format(backbone=backbone_folder), encoding="utf-8")
+    said: list[str] = []
+    study = open_study(load_suite(str(path), Overrides(["naive"], limit=1)), "cpu", said.append)
+    left = study.task_infos()[0].untrained_labels
+    assert left in (["bad"], ["good"])
+    assert f"tiny_sentiment: no training example of 1 of 2 labels: {left[0]}" in said

@@ -53,7 +53,7 @@ def test_every_default_is_resolved_into_the_settings_of_the_record(tmp_path: Pat
             "max_grad_norm": 1.0,
         },
         "precision": "no",
-        "strategy": {"name": "ewc", "settings": {"lam": 1000.0, "fisher": "sampled", "examples": 7}},
+        "strategy": {"name": "ewc", "settings": {"lam": 10000.0, "fisher": "sampled", "examples": 7}},
         "seed": 0,
     }
 
@@ -155,7 +155,7 @@ def test_set_does_not_replace_strategies_that_are_badly_written(tmp_path: Path) 
         ("max_length: 64.5", "max_length is 64.5"),
         ("max_length: '64'", 'max_length is "64": it should be a valid integer'),
         ("train_examples: 0", "train_examples is 0"),
-        ("precision: fp8", "precision is \"fp8\": it should be 'no', 'bf16' or 'fp16'"),
+        ("precision: fp8", "precision is \"fp8\": it should be 'no' or 'bf16'"),
         ("training: {epochs: true}", "training.epochs is true: it should be a valid integer"),
         ("training: {learning_rate: 0}", "training.learning_rate is 0: it should be greater than 0"),
         ("training: {learning_rate: .inf}", "training.learning_rate is Infinity: it should be a finite number"),
