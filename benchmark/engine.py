@@ -72,7 +72,7 @@ class Engine:
         if run.settings != cell.settings or run.provenance != self.study.provenance or run.provenance.dirty:
             return None
         self.progress.say(f"{cell.name}: done before, {path}")
-        self.progress.skip(examples_to_train(self.study, cell))
+        self.progress.take_off(examples_to_train(self.study, cell))
         return run
 
     def _run_cell(self, cell: Cell) -> Run:

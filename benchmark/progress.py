@@ -78,7 +78,7 @@ class Progress:
             self.spoken = time.monotonic()
             self.say(f"{self.where}: loss {self.loss:.3f}, {self.summary()}")
 
-    def skip(self, examples: int) -> None:
+    def take_off(self, examples: int) -> None:
         """Takes examples that need no training off what is left."""
         self.total -= examples
         if self.bar is not None:

@@ -76,7 +76,7 @@ def test_the_loss_is_a_running_mean_that_starts_anew_with_each_stage(clock: Cloc
 
 def test_examples_that_are_skipped_are_not_waited_for(clock: Clock) -> None:
     with Progress(100, io.StringIO()) as progress:
-        progress.skip(50)
+        progress.take_off(50)
         clock.now += 10
         progress.step(1.0, 25)
     assert progress.summary() == "25/50 examples, 2.5 examples/s, 00:10 left"
@@ -128,6 +128,6 @@ def test_messages_stand_above_the_bar_on_lines_of_their_own() -> None:
 def test_a_bar_with_nothing_left_to_do_is_drawn() -> None:
     stream = Terminal()
     with Progress(10, stream) as progress:
-        progress.skip(10)
+        progress.take_off(10)
         progress.say("all done before")
     assert "all done before\n" in stream.getvalue()
