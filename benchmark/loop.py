@@ -17,8 +17,8 @@ from benchmark.seeding import derive, generator
 from strategies.base import Learner, Stage, Strategy
 from tasks.base import Batch, Rows, Task
 
-EVALUATION_TOKENS = 4096
-"""Tokens, padding included, in a batch of evaluation: enough to keep the processor busy, little memory."""
+EVALUATION_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 16384}
+"""Tokens, padding included, in a batch of evaluation. On two CPU cores 1024 was about 1.3 times as fast as 4096."""
 
 
 class Watch(Protocol):
@@ -116,7 +116,7 @@ def evaluate(learner: Learner, task: Task, device: torch.device) -> dict[str, fl
     """All metrics of a task on its test split."""
     learner.model.eval()
     decisions: list[Any] = [None] * len(task.test.features)
-    for indices in evaluation_batches(task.test.lengths, EVALUATION_TOKENS):
+    for indices in evaluation_batches(task.test.lengths, EVALUATION_TOKENS[device.type]):
         batch = task.collate(task.test, indices)
         rows = learner.rows(task, batch.to(device))
         decided = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)

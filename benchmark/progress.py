@@ -25,7 +25,7 @@ class Progress:
         """Shows nothing until it is entered."""
         self.total = total
         self.stream = stream or sys.stderr
-        self.done = 0
+        self.done = self.told = 0
         self.loss: float | None = None
         self.where = ""
         self.started = self.spoken = time.monotonic()
@@ -74,8 +74,8 @@ class Progress:
 
     def leave(self) -> None:
         """Says how training stands, at the end of a stage at the latest; a bar has said it already."""
-        if self.bar is None and self.loss is not None:
-            self.spoken = time.monotonic()
+        if self.bar is None and self.loss is not None and self.done != self.told:
+            self.spoken, self.told = time.monotonic(), self.done
             self.say(f"{self.where}: loss {self.loss:.3f}, {self.summary()}")
 
     def take_off(self, examples: int) -> None:

@@ -195,7 +195,7 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, m
     study = open_tiny(["naive"])
     learner, _ = train(study, Naive(), stages=4)
     together = [evaluate(learner, task, torch.device("cpu")) for task in study.tasks]
-    monkeypatch.setattr("benchmark.loop.EVALUATION_TOKENS", 1)
+    monkeypatch.setattr("benchmark.loop.EVALUATION_TOKENS", {"cpu": 1})
     assert [evaluate(learner, task, torch.device("cpu")) for task in study.tasks] == together
 
 
