@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"retain: {' '.join(str(error).split())}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("retain: interrupted; finished runs are kept, the same command goes on after them\n")
+        sys.stderr.write("retain: interrupted; finished stages are kept, the same command goes on after them\n")
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has what it wanted
         with contextlib.suppress(OSError):  # what is left in the buffer goes nowhere when the interpreter ends
@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    run.add_argument(
+        "--dry-run", action="store_true", help="only say what would be trained, and what is shared or done"
+    )
     run.add_argument("--out", type=Path, metavar="DIR", help=f"where records and report go; default: {RUNS}/SUITE")
     run.set_defaults(handler=_run)
 
@@ -115,13 +118,17 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.out or RUNS / suite.name
     check_writable(folder)
 
-    from benchmark.engine import Engine, examples_to_train
+    from benchmark.engine import Engine
     from benchmark.progress import Progress
     from benchmark.study import open_study
 
     study = open_study(suite, options.device, _say)
-    with Progress(sum(examples_to_train(study, cell) for cell in suite.cells)) as progress:
-        runs = Engine(study, progress).run(folder)
+    with Progress() as progress:
+        engine = Engine(study, folder, progress)
+        if options.dry_run:
+            _print(engine.plan())
+            return
+        runs = engine.run()
     _print(report(runs, folder / "report"))
 
 

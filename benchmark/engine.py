@@ -1,174 +1,264 @@
-"""Runs the cells of a study one after another and keeps each result as a record."""
+"""Walks the stage graph of a study in this process: every node once, every run to its record."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.backbone import Model
 from benchmark.errors import UserError
-from benchmark.loop import evaluate, make_stage, train_stage
+from benchmark.loop import evaluate, finish_stage, select_trainable, train_stage
 from benchmark.output import writing
 from benchmark.progress import Progress
 from benchmark.provenance import peak_memory
+from benchmark.stages import Node, evaluation_key, path, plan, stage_tasks, stages
+from benchmark.store import Saved, Store
 from benchmark.study import Study
 from benchmark.suite import Cell
 from results.record import RecordError, Run, StageCost, load
 from strategies.base import Learner, snapshot
 from tasks.base import Task
 
-
-@dataclass(frozen=True)
-class Measured:
-    """One row of a run: the state after some stages."""
-
-    metrics: dict[str, dict[str, float]]
-    probes: dict[str, dict[str, float]]
-    drift: dict[str, float]
+Row = Mapping[str, Any]
+"""``metrics``, ``probes`` and ``drift`` as records have them, and the ``seconds`` that measuring took."""
 
 
-@dataclass
 class Engine:
-    """Runs cells. What does not depend on the strategy, row 0, is measured once a seed."""
+    """Runs the cells of a study. Steps that several runs share, or that were finished before, are not repeated."""
 
-    study: Study
-    progress: Progress
-    untrained: dict[int, Measured] = field(default_factory=dict)
+    def __init__(self, study: Study, folder: Path, progress: Progress) -> None:
+        """Records go into the folder, finished steps into its folder ``stages``."""
+        self.study = study
+        self.folder = folder
+        self.progress = progress
+        self.store = Store(folder / "stages", progress.say)
+        self.paths = {cell.filename: path(study, cell) for cell in study.suite.cells}
 
-    def run(self, folder: Path) -> list[Run]:
-        """Runs every cell that has no record in the folder yet; records are written as soon as each is done.
+    def run(self) -> list[Run]:
+        """Runs every cell that has no record yet; records are written as soon as each is done.
 
         Raises:
-            UserError: a cell can't be trained, or a record can't be written.
+            UserError: a cell can't be trained, or something can't be written.
         """
-        runs = []
-        for cell in self.study.suite.cells:
-            path = folder / cell.filename
-            run = self._done_before(cell, path)
-            if run is None:
-                run = self._run_cell(cell)
-                with writing(path):
-                    run.save(path)
-                self.progress.say(f"{cell.name}: done in {run.seconds:.0f} s, {path}")
-            runs.append(run)
-        return runs
+        cells = {cell.filename: cell for cell in self.study.suite.cells}
+        runs = {name: run for name, cell in cells.items() if (run := self._done_before(cell)) is not None}
+        waiting = {name: nodes for name, nodes in self.paths.items() if name not in runs}
+        self.progress.expect(self._examples(waiting))
+        for name in list(waiting):
+            cell, place = cells[name], self.folder / name
+            runs[name] = Walk(self, cell).record()
+            with writing(place):
+                runs[name].save(place)
+            self.progress.say(f"{cell.name}: done in {runs[name].seconds:.0f} s, {place}")
+            del waiting[name]
+            self._drop_what_nobody_needs(waiting)
+        return [runs[name] for name in cells]
 
-    def _done_before(self, cell: Cell, path: Path) -> Run | None:
+    def plan(self) -> str:
+        """What running would take, in one line: runs, stages, how many are shared, how many are done."""
+        found = plan(list(self.paths.values()), {node.key for node in self._nodes() if self.store.node(node.key)})
+        return (
+            f"{self.study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
+            f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
+            f"{self._examples(self.paths)} examples to train on"
+        )
+
+    def _nodes(self) -> list[Node]:
+        return [node for nodes in self.paths.values() for node in nodes]
+
+    def _examples(self, waiting: Mapping[str, Sequence[Node]]) -> int:
+        """Training examples, every epoch counted, of the steps that are still to be done."""
+        cells = {cell.filename: cell for cell in self.study.suite.cells}
+        todo: dict[str, int] = {}
+        for name, nodes in waiting.items():
+            groups = stage_tasks(self.study, cells[name])
+            todo |= {
+                node.key: self.study.suite.training.epochs
+                * sum(len(task.train.features) for task in groups[node.stage])
+                for node in nodes
+                if node.step == "train" and self.store.node(node.key) is None
+            }
+        return sum(todo.values())
+
+    def _done_before(self, cell: Cell) -> Run | None:
         """The cell's record, if the same committed code made it from the same data on the same kind of machine."""
-        if not path.exists():
+        place = self.folder / cell.filename
+        if not place.exists():
             return None
         try:
-            run = load(path)
+            run = load(place)
         except RecordError as error:
             self.progress.say(f"{error}; it is run again")
             return None
         if run.settings != cell.settings or run.provenance != self.study.provenance or run.provenance.dirty:
             return None
-        self.progress.say(f"{cell.name}: done before, {path}")
-        self.progress.take_off(examples_to_train(self.study, cell))
+        self.progress.say(f"{cell.name}: done before, {place}")
         return run
 
-    def _run_cell(self, cell: Cell) -> Run:
+    def _drop_what_nobody_needs(self, waiting: Mapping[str, Sequence[Node]]) -> None:
+        """Frees the tensors of steps from which no waiting run goes on."""
+        needed = {node.key for nodes in waiting.values() for node in nodes}
+        saved = [found for key in sorted(needed) if (found := self.store.node(key)) is not None]
+        self.store.keep_only({digest for found in saved for digest in (found.weights, found.state)})
+
+
+class Walk:
+    """One run on its path. The learner is brought to a node only if something is still to be done from there."""
+
+    def __init__(self, engine: Engine, cell: Cell) -> None:
+        """Starts at the untrained node."""
+        self.study, self.store, self.progress = engine.study, engine.store, engine.progress
+        self.cell = cell
+        self.nodes = engine.paths[cell.filename]
+        self.groups = stage_tasks(self.study, cell)
+        self.stages = stages(self.study, cell)
+        self.learner = self._fresh()
+        self.at = 0
+        self.untrained = snapshot(dict(self.learner.model.named_parameters()))
+
+    def record(self) -> Run:
+        """Does what is still to be done and returns the whole run."""
         started = time.perf_counter()
-        learner = self._learner(cell)
-        pretrained = snapshot(learner.body())
-        stages = [[_ours(task) for task in stage] for stage in cell.strategy.stages(self.study.tasks)]
-        if cell.seed not in self.untrained:
-            self.progress.enter(f"{cell.name}, before training")
-            self.untrained[cell.seed] = self._measure(learner, pretrained)
-        rows, costs = [self.untrained[cell.seed]], []
-        for index, tasks in enumerate(stages):
-            names = "+".join(task.name for task in tasks)
-            self.progress.enter(f"{cell.name}, stage {index + 1}/{len(stages)} {names}")
-            cost, row = self._run_stage(cell, learner, pretrained, index, len(stages), tasks)
-            costs.append(cost)
-            rows.append(row)
-            scores = ", ".join(f"{task.name} {_main(task, row):.3f}" for task in self.study.tasks)
-            self.progress.say(f"{cell.name}, after {names}: {scores}")
+        rows, costs = [self._row(0)], []
+        for index, group in enumerate(self.groups):
+            names = "+".join(task.name for task in group)
+            self.progress.enter(f"{self.cell.name}, stage {index + 1}/{len(self.groups)} {names}")
+            mine = [place for place, node in enumerate(self.nodes) if node.stage == index]
+            saved = [self._finished(place) for place in mine]
+            rows.append(self._row(mine[-1]))
+            costs.append(_stage_cost([node.cost for node in saved], rows[-1]["seconds"]))
+            scores = ", ".join(f"{task.name} {_main(task, rows[-1]):.3f}" for task in self.study.tasks)
+            self.progress.say(f"{self.cell.name}, after {names}: {scores}")
         suite = self.study.suite
         return Run(
             suite=suite.name,
             stream=suite.stream.name,
             scenario=suite.stream.scenario,
             backbone=suite.backbone.name,
-            strategy=cell.strategy.name,
-            seed=cell.seed,
+            strategy=self.cell.strategy.name,
+            seed=self.cell.seed,
             tasks=self.study.task_infos(),
-            stages=[[task.name for task in tasks] for tasks in stages],
+            stages=[[task.name for task in group] for group in self.groups],
             scores=[[_main(task, row) for task in self.study.tasks] for row in rows],
-            metrics=[row.metrics for row in rows],
-            probes=[row.probes for row in rows],
-            drift=[row.drift for row in rows],
+            metrics=[row["metrics"] for row in rows],
+            probes=[row["probes"] for row in rows],
+            drift=[row["drift"] for row in rows],
             costs=costs,
             parameters=self.study.backbone.parameters,
             peak_memory_bytes=peak_memory(),
             seconds=time.perf_counter() - started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            settings=cell.settings,
+            settings=self.cell.settings,
             provenance=self.study.provenance,
         )
 
-    def _run_stage(
-        self,
-        cell: Cell,
-        learner: Learner,
-        pretrained: Mapping[str, Tensor],
-        index: int,
-        count: int,
-        tasks: list[Task],
-    ) -> tuple[StageCost, Measured]:
-        accelerator = self.study.accelerator
-        stage = make_stage(learner, index, count, tasks, accelerator)
-        started = time.perf_counter()
-        try:
-            trained = train_stage(learner, cell.strategy, stage, tasks, accelerator, self.progress)
-        except UserError as error:
-            raise UserError(f"{cell.name}: {error}") from error
-        self.progress.leave()
-        between = time.perf_counter()
-        row = self._measure(learner, pretrained)
-        cost = StageCost(
-            train_seconds=between - started,
-            evaluate_seconds=time.perf_counter() - between,
-            trained_tokens=trained.tokens,
-            steps=trained.steps,
-            strategy_bytes=learner.state_bytes(),
-            trainable_parameters=sum(value.numel() for value in learner.trainable().values()),
-        )
-        return cost, row
+    def _finished(self, place: int) -> Saved:
+        """What is known of a node, after doing it if need be."""
+        known = self.store.node(self.nodes[place].key)
+        if known is not None:
+            return known
+        self._bring(place - 1)
+        return self._do(place)
 
-    def _learner(self, cell: Cell) -> Learner:
-        """A fresh copy of the backbone with untrained heads for every task."""
+    def _bring(self, place: int) -> None:
+        """Makes the learner what it is at a node: as it is, from the disk, or by doing the steps up to there again."""
+        if self.at == place:
+            return
+        known = self.store.node(self.nodes[place].key)
+        found = None if known is None else self.store.load(known)
+        if place == 0 or (known is not None and found is not None):
+            self.learner = self._fresh()
+            self.at = place
+            if known is not None and found is not None:
+                self._restore(known, *found)
+            return
+        self._bring(place - 1)
+        self._do(place)
+
+    def _do(self, place: int) -> Saved:
+        """Does a node's step on the learner, which is at the node before, and keeps the outcome."""
+        node, learner = self.nodes[place], self.learner
+        stage, group = self.stages[node.stage], self.groups[node.stage]
+        started = time.perf_counter()
+        cost: dict[str, float] = {}
+        if node.step == "train":
+            select_trainable(learner, {task.head for task in group})
+            try:
+                trained = train_stage(learner, self.cell.strategy, stage, group, self.study.accelerator, self.progress)
+            except UserError as error:
+                raise UserError(f"{self.cell.name}: {error}") from error
+            self.progress.leave()
+            cost = {"steps": trained.steps, "tokens": trained.tokens}
+        else:
+            finish_stage(learner, self.cell.strategy, stage)
+        cost |= {
+            "seconds": time.perf_counter() - started,
+            "strategy_bytes": learner.state_bytes(),
+            "trainable": sum(value.numel() for value in learner.trainable().values()),
+        }
+        self.at = place
+        changed = {
+            name: value
+            for name, value in learner.model.named_parameters()
+            if not torch.equal(value.detach(), self.untrained[name])
+        }
+        return self.store.save_node(node.key, changed, learner.state, sorted(learner.trainable()), cost)
+
+    def _restore(self, known: Saved, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        for name, parameter in self.learner.model.named_parameters():
+            if name in weights:
+                parameter.data.copy_(weights[name])
+            parameter.requires_grad_(name in known.trainable)
+        device = self.study.device
+        self.learner.state = _moved(state, device)
+
+    def _fresh(self) -> Learner:
+        """A copy of the backbone with untrained heads for every task."""
         model = Model(copy.deepcopy(self.study.backbone.body), self.study.backbone.pooling)
         for task in self.study.tasks:
             if task.head not in model.heads:
-                model.add_head(task.head, task.outputs, cell.seed)
-        model.to(self.study.accelerator.device)
-        return Learner(model, model, model.layers(), model.head_names(), self.study.suite.training, cell.seed)
+                model.add_head(task.head, task.outputs, self.cell.seed)
+        model.to(self.study.device)
+        return Learner(model, model, model.layers(), model.head_names(), self.study.suite.training, self.cell.seed)
 
-    def _measure(self, learner: Learner, pretrained: Mapping[str, Tensor]) -> Measured:
-        """Every task and probe, and how far each layer has moved."""
-        device = self.study.accelerator.device
-        model = learner.model
-        assert isinstance(model, Model)
-        model.eval()
+    def _row(self, place: int) -> Row:
+        """Every task and probe, and how far each layer has moved, at a node: measured once for equal weights."""
+        known = self.store.node(self.nodes[place].key)
+        key = evaluation_key(self.study, self.nodes[0].key, known.weights if known else "")
+        found = self.store.row(key)
+        if found is None:
+            self._bring(place)
+            found = measure(self.study, self.learner, self.untrained)
+            self.store.save_row(key, found)
+        return found
 
-        def embed(inputs: Mapping[str, Tensor]) -> Tensor:
-            with torch.inference_mode():
-                return model.embed({name: value.to(device) for name, value in inputs.items()})
 
-        return Measured(
-            {task.name: evaluate(learner, task, device) for task in self.study.tasks},
-            {probe.name: probe.measure(embed) for probe in self.study.probes},
-            {layer: relative_distance(learner.body(), pretrained, names) for layer, names in learner.layers.items()},
-        )
+def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Every task and probe, and how far each layer has moved from the untrained weights."""
+    started = time.perf_counter()
+    model = learner.model
+    assert isinstance(model, Model)
+    model.eval()
+
+    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
+
+    return {
+        "metrics": {task.name: evaluate(learner, task, study.device) for task in study.tasks},
+        "probes": {probe.name: probe.measure(embed) for probe in study.probes},
+        "drift": {
+            layer: relative_distance(learner.body(), untrained, names) for layer, names in learner.layers.items()
+        },
+        "seconds": time.perf_counter() - started,
+    }
 
 
 def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
@@ -179,18 +269,26 @@ def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], n
     return (moved / size) ** 0.5 if size > 0 else 0.0
 
 
-def examples_to_train(study: Study, cell: Cell) -> int:
-    """Training examples of a cell, every epoch counted."""
-    return study.suite.training.epochs * sum(
-        len(_ours(task).train.features) for stage in cell.strategy.stages(study.tasks) for task in stage
+def _stage_cost(steps: Sequence[Mapping[str, float]], evaluate_seconds: float) -> StageCost:
+    """The cost of a stage from its training and, if there is one, what followed it."""
+    return StageCost(
+        train_seconds=sum(cost["seconds"] for cost in steps),
+        evaluate_seconds=evaluate_seconds,
+        trained_tokens=int(steps[0]["tokens"]),
+        steps=int(steps[0]["steps"]),
+        strategy_bytes=int(steps[-1]["strategy_bytes"]),
+        trainable_parameters=int(steps[0]["trainable"]),
     )
 
 
-def _main(task: Task, row: Measured) -> float:
-    return row.metrics[task.name][task.spec.main]
+def _main(task: Task, row: Row) -> float:
+    value: float = row["metrics"][task.name][task.spec.main]
+    return value
 
 
-def _ours(task: object) -> Task:
-    """A strategy groups the tasks that it was given: they are ours, whatever it is allowed to know of them."""
-    assert isinstance(task, Task)
-    return task
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(inner, device) for key, inner in value.items()}
+    return [_moved(inner, device) for inner in value] if isinstance(value, list) else value

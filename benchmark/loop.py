@@ -36,14 +36,14 @@ class Trained:
     tokens: int
 
 
-def make_stage(learner: Learner, index: int, count: int, tasks: Sequence[Task], accelerator: Accelerator) -> Stage:
+def make_stage(seed: int, index: int, count: int, tasks: Sequence[Task], device: torch.device) -> Stage:
     """A stage as strategies see it, with access to its training examples."""
 
     def examples(task: Task, wanted: int, batch_size: int) -> Iterator[Batch]:
-        order = torch.randperm(len(task.train.features), generator=generator("examples", learner.seed, task.name))
+        order = torch.randperm(len(task.train.features), generator=generator("examples", seed, task.name))
         chosen = order.tolist()[:wanted]
         for start in range(0, len(chosen), batch_size):
-            yield task.collate(task.train, chosen[start : start + batch_size]).to(accelerator.device)
+            yield task.collate(task.train, chosen[start : start + batch_size]).to(device)
 
     return Stage(index, index == count - 1, tasks, examples)  # type: ignore[arg-type]  # it gets our own tasks back
 
@@ -91,8 +91,14 @@ def train_stage(
         optimizer.zero_grad()
         watch.step(value, len(batch))
     model.eval()
-    strategy.after_stage(learner, stage)
     return Trained(len(plan), sum(int(task.train.lengths[indices].sum()) for task, indices in plan))
+
+
+def finish_stage(learner: Learner, strategy: Strategy, stage: Stage) -> None:
+    """Lets the strategy learn from a trained stage what later ones need, with the model in eval mode."""
+    learner.model.eval()
+    torch.manual_seed(derive("after", learner.seed, [task.name for task in stage.tasks]))
+    strategy.after_stage(learner, stage)
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

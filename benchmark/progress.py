@@ -21,7 +21,7 @@ class Progress:
         stream: Where to; a terminal gets a bar, anything else plain lines.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
         """Shows nothing until it is entered."""
         self.total = total
         self.stream = stream or sys.stderr
@@ -78,9 +78,9 @@ class Progress:
             self.spoken, self.told = time.monotonic(), self.done
             self.say(f"{self.where}: loss {self.loss:.3f}, {self.summary()}")
 
-    def take_off(self, examples: int) -> None:
-        """Takes examples that need no training off what is left."""
-        self.total -= examples
+    def expect(self, examples: int) -> None:
+        """Says how many examples there are to train on in all."""
+        self.total = examples
         if self.bar is not None:
             self.bar.total = self.total
             self.bar.refresh()

@@ -38,6 +38,17 @@ class Study:
     accelerator: Accelerator
     provenance: Provenance
 
+    @property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @property
+    def backbone_sha256(self) -> list[str]:
+        """What tells this backbone from all others: hashes of its weights and of everything else about it."""
+        return [self.backbone.weights_sha256, self.backbone.settings_sha256]
+
     def task_infos(self) -> list[TaskInfo]:
         """What records say of the tasks."""
         return [

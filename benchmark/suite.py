@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,7 +79,7 @@ class SuiteFile(BaseModel):
     precision: Precision = "no"
     """Mixed precision of training: no or bf16; evaluation and importance are always computed in 32 bits."""
     strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    """Strategy -> its hyperparameters; those not named have their defaults."""
+    """Strategy -> its hyperparameters; those not named have their defaults. A list of values is swept over."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,18 @@ def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
     except ValidationError as error:
         raise _explain(error, title) from error
     return _resolve(title, file, overrides)
+
+
+def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All combinations of settings that are given as lists, each with a name for people that tells it apart."""
+    swept = {field: values for field, values in given.items() if isinstance(values, list)}
+    for field, values in swept.items():
+        if not values or any(values.count(value) > 1 for value in values):
+            raise UserError(f"suite {title}: strategies.{name}.{field} needs at least one value, and each only once")
+    for chosen in product(*swept.values()):
+        settings = {**given, **dict(zip(swept, chosen, strict=True))}
+        parts = [re.sub(r"[^\w.+-]", "_", f"{field}{value}") for field, value in zip(swept, chosen, strict=True)]
+        yield "-".join([name, *parts]), settings
 
 
 def _override(raw: dict[str, Any], overrides: Overrides) -> None:
@@ -248,13 +262,14 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
         "precision": file.precision,
     }
     cells = []
-    for name, settings in file.strategies.items():
-        strategy = build_strategy(name, settings or {})
-        resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
-        cells += [
-            Cell(f"{name}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed})
-            for seed in file.seeds
-        ]
+    for name, given in file.strategies.items():
+        for label, settings in _variants(title, name, given or {}):
+            strategy = build_strategy(name, settings)
+            resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
+            cells += [
+                Cell(f"{label}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed})
+                for seed in file.seeds
+            ]
     return Suite(
         title,
         file.description,

@@ -94,8 +94,8 @@ class Learner:
         heads: Head -> names of its parameters.
         training: How stages are trained.
         seed: Of the run; derive generators from it, never use the global one.
-        state: What the strategy learned in earlier stages, tensors and plain values in nested dicts. Only what lies
-            here is saved, restored and billed as the strategy's memory.
+        state: What the strategy learned in earlier stages: tensors and plain values, in dicts (with text as keys) and
+            lists. Only what lies here is saved, restored and billed as the strategy's memory.
     """
 
     model: nn.Module
@@ -143,6 +143,19 @@ class Strategy:
     def stages(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """Which tasks are trained together, in order: one a stage here."""
         return [[task] for task in tasks]
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """What of this strategy acts while a stage trains, as plain values.
+
+        Runs whose histories are equal and whose fingerprints are equal train the stage once and share the result. So
+        it must hold all that can change a bit of the stage's outcome; the default, name and every setting, always
+        does. Leave out what only acts elsewhere; an empty one means that the stage trains as plain fine-tuning does.
+        """
+        return {"strategy": self.name, **vars(self)}
+
+    def fingerprint_after(self, stage: Stage) -> dict[str, object]:
+        """The same for `after_stage`; an empty one means that nothing is done after this stage."""
+        return {} if type(self).after_stage is Strategy.after_stage else self.fingerprint(stage)
 
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """May freeze weights. The body and the stage's heads are trainable, all other heads are not."""

@@ -39,6 +39,14 @@ class EWC(Strategy):
     """Training examples of each task that the Fisher information is measured on (500 are as good as all: van de
     Ven 2025, arXiv:2502.11756)."""
 
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """The strength, once there is an earlier task; how importance was measured is in the stage's history."""
+        return {} if stage.index == 0 else {"strategy": self.name, "lam": self.lam}
+
+    def fingerprint_after(self, stage: Stage) -> dict[str, object]:
+        """How importance is measured: all strengths share it. Nothing follows the last stage."""
+        return {} if stage.last else {"strategy": self.name, "fisher": self.fisher, "examples": self.examples}
+
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient, once there is an earlier task."""
         if "anchor" in learner.state:
@@ -48,8 +56,6 @@ class EWC(Strategy):
 
     def after_stage(self, learner: Learner, stage: Stage) -> None:
         """Measures what mattered for each of the stage's tasks and folds it into the running penalty."""
-        if stage.last:
-            return
         anchor = learner.state.setdefault("anchor", {})
         importance = learner.state.setdefault("importance", {})
         parameters = learner.trainable()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from strategies.base import Strategy, Task
+from strategies.base import Stage, Strategy, Task
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,7 @@ class Joint(Strategy):
     def stages(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """One stage with all tasks."""
         return [list(tasks)]
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """Nothing acts but the tasks being together."""
+        return {}

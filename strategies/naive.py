@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from strategies.base import Strategy
+from strategies.base import Stage, Strategy
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,7 @@ class Naive(Strategy):
     """
 
     name: ClassVar[str] = "naive"
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """Nothing acts."""
+        return {}

@@ -93,7 +93,8 @@ class Problem:
             optimizer.step()
             strategy.after_step(learner)
         learner.model.eval()
-        strategy.after_stage(learner, stage)
+        if strategy.fingerprint_after(stage):
+            strategy.after_stage(learner, stage)
 
 
 def problem(count: int = 2, examples: int = 12, rows_each: int = 1, training: Training | None = None) -> Problem:

@@ -13,9 +13,9 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from benchmark.engine import Engine, examples_to_train, relative_distance
+from benchmark.engine import Engine, Walk, measure, relative_distance
 from benchmark.errors import UserError
-from benchmark.loop import evaluate, make_stage, rate_factor, train_stage
+from benchmark.loop import evaluate, finish_stage, make_stage, rate_factor, train_stage
 from benchmark.progress import Progress
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
@@ -67,19 +67,25 @@ class Silent:
 
 
 def run_all(study: Study, folder: Path) -> dict[str, Run]:
-    with Progress(1, stream=StringIO()) as progress:
-        return {run.strategy: run for run in Engine(study, progress).run(folder)}
+    with Progress(stream=StringIO()) as progress:
+        return {run.strategy: run for run in Engine(study, folder, progress).run()}
+
+
+def untrained(study: Study) -> Learner:
+    """The learner at the start of the suite's first run."""
+    with Progress(stream=StringIO()) as progress:
+        return Walk(Engine(study, Path("nowhere"), progress), study.suite.cells[0]).learner
 
 
 def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, Silent]:
     """The first stages of a run, without measuring anything between them."""
-    with Progress(1) as progress:
-        learner = Engine(study, progress)._learner(study.suite.cells[0])
-    watch = Silent()
+    learner, watch = untrained(study), Silent()
     for index in range(stages):
         tasks = [study.tasks[index]]
-        stage = make_stage(learner, index, len(study.tasks), tasks, study.accelerator)
+        stage = make_stage(learner.seed, index, len(study.tasks), tasks, study.device)
         train_stage(learner, strategy, stage, tasks, study.accelerator, watch)
+        if strategy.fingerprint_after(stage):
+            finish_stage(learner, strategy, stage)
     return learner, watch
 
 
@@ -166,8 +172,7 @@ def test_frozen_layers_keep_their_bits_and_the_rest_moves(open_tiny: OpenStudy) 
 def test_heads_of_untrained_tasks_keep_their_bits(open_tiny: OpenStudy) -> None:
     study = open_tiny(["naive"])
     learner, _ = train(study, Naive(), stages=1)
-    with Progress(1) as progress:
-        fresh = weights(Engine(study, progress)._learner(study.suite.cells[0]))
+    fresh = weights(untrained(study))
     for head, names in learner.heads.items():
         same = all(torch.equal(weights(learner)[name], fresh[name]) for name in names)
         assert same is (head != "tiny_sentiment")
@@ -244,14 +249,13 @@ def test_every_strategy_fills_its_record(open_tiny: OpenStudy, tmp_path: Path) -
 
 def test_row_0_is_measured_once_a_seed(open_tiny: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[float] = []
-    measure = Engine._measure
 
-    def counting(engine: Engine, learner: Learner, pretrained: dict[str, Tensor]) -> Any:
-        row = measure(engine, learner, pretrained)
-        measured.append(row.drift["layer 1"])
+    def counting(study: Study, learner: Learner, before: dict[str, Tensor]) -> Any:
+        row = measure(study, learner, before)
+        measured.append(row["drift"]["layer 1"])
         return row
 
-    monkeypatch.setattr(Engine, "_measure", counting)
+    monkeypatch.setattr("benchmark.engine.measure", counting)
     run_all(open_tiny(["naive", "joint"], ["training.epochs=1"]), tmp_path / "runs")
     assert [drift > 0 for drift in measured] == [False, True, True, True, True, True]
 
@@ -264,12 +268,10 @@ def test_no_run_depends_on_what_ran_before_it(open_tiny: OpenStudy, tmp_path: Pa
     assert together["freeze"].drift == alone["freeze"].drift
 
 
-def test_a_cell_announces_as_many_examples_as_it_trains_on(open_tiny: OpenStudy, tmp_path: Path) -> None:
-    study = open_tiny(["naive", "joint"])
-    expected = sum(examples_to_train(study, cell) for cell in study.suite.cells)
-    with Progress(expected, stream=StringIO()) as progress:
-        Engine(study, progress).run(tmp_path / "runs")
-    assert progress.done == progress.total == expected
+def test_as_many_examples_are_announced_as_are_trained_on(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    with Progress(stream=StringIO()) as progress:
+        Engine(open_tiny(["naive", "ewc", "joint"]), tmp_path / "runs", progress).run()
+    assert progress.done == progress.total
 
 
 def test_relative_distance_is_the_norm_of_the_move_over_the_norm_before() -> None:

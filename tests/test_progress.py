@@ -74,9 +74,9 @@ def test_the_loss_is_a_running_mean_that_starts_anew_with_each_stage(clock: Cloc
     assert re.findall(r"loss ([\d.]+)", stream.getvalue()) == ["1.900", "5.000"]
 
 
-def test_examples_that_are_skipped_are_not_waited_for(clock: Clock) -> None:
+def test_the_time_left_is_of_the_examples_that_are_expected(clock: Clock) -> None:
     with Progress(100, io.StringIO()) as progress:
-        progress.take_off(50)
+        progress.expect(50)
         clock.now += 10
         progress.step(1.0, 25)
     assert progress.summary() == "25/50 examples, 2.5 examples/s, 00:10 left"
@@ -128,6 +128,6 @@ def test_messages_stand_above_the_bar_on_lines_of_their_own() -> None:
 def test_a_bar_with_nothing_left_to_do_is_drawn() -> None:
     stream = Terminal()
     with Progress(10, stream) as progress:
-        progress.take_off(10)
+        progress.expect(0)
         progress.say("all done before")
     assert "all done before\n" in stream.getvalue()

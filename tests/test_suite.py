@@ -271,3 +271,21 @@ def test_values_have_the_type_that_they_look_like(text: str, value: object) -> N
 
 def test_an_empty_value_in_a_suite_is_null() -> None:
     assert parse_suite("a:\nb: ~\n", "x") == {"a": None, "b": None}
+
+
+def test_lists_of_values_are_swept_over(tmp_path: Path) -> None:
+    suite = load(tmp_path, BASE.replace("naive:", "ewc: {lam: [1, 2.5], fisher: [exact, sampled], examples: 7}"))
+    assert [cell.name for cell in suite.cells] == [
+        "ewc-lam1-fisherexact-seed0",
+        "ewc-lam1-fishersampled-seed0",
+        "ewc-lam2.5-fisherexact-seed0",
+        "ewc-lam2.5-fishersampled-seed0",
+    ]
+    assert [cell.settings["strategy"]["settings"]["lam"] for cell in suite.cells] == [1, 1, 2.5, 2.5]
+    assert len({cell.filename for cell in suite.cells}) == 4
+
+
+@pytest.mark.parametrize("values", ["[]", "[1, 1]"])
+def test_a_sweep_needs_distinct_values(tmp_path: Path, values: str) -> None:
+    with pytest.raises(UserError, match=r"strategies\.ewc\.lam needs at least one value, and each only once"):
+        load(tmp_path, BASE.replace("naive:", f"ewc: {{lam: {values}}}"))

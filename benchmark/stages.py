@@ -1,0 +1,124 @@
+"""The stage graph: runs are paths, every node is computed once.
+
+A node is one step of a run: the untrained start, the training of a stage, or what a strategy does after one (its
+Fisher). Its key is the SHA-256 of everything that can change its numbers and of nothing else, so runs that agree up
+to a point share their nodes up to that point: naive and EWC their first stage, all strengths of EWC the first Fisher,
+orders with a common beginning that beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Literal
+from uuid import uuid4
+
+from benchmark.loop import make_stage
+from benchmark.study import Study
+from benchmark.suite import Cell
+from strategies.base import Stage
+from tasks.base import Task
+
+Step = Literal["start", "train", "after"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step on the path of a run.
+
+    Attributes:
+        key: SHA-256 of all that can change what the step computes.
+        step: ``start``, ``train`` or ``after``.
+        stage: The stage it belongs to, counted from 0; -1 for the start.
+    """
+
+    key: str
+    step: Step
+    stage: int
+
+
+def path(study: Study, cell: Cell) -> list[Node]:
+    """The nodes of a run in order. A stage after which its strategy does nothing has no ``after``."""
+    node = Node(_key("start", _environment(study), study.backbone_sha256, cell.seed), "start", -1)
+    nodes = [node]
+    for stage, tasks in zip(stages(study, cell), stage_tasks(study, cell), strict=True):
+        data = [[task.name, _training_data(study, task)] for task in tasks]  # a list: their order matters
+        training, precision = asdict(study.suite.training), study.suite.precision
+        acts = cell.strategy.fingerprint(stage)
+        node = Node(_key("train", node.key, data, training, precision, cell.seed, acts), "train", stage.index)
+        nodes.append(node)
+        if then := cell.strategy.fingerprint_after(stage):
+            node = Node(_key("after", node.key, then), "after", stage.index)
+            nodes.append(node)
+    return nodes
+
+
+def stage_tasks(study: Study, cell: Cell) -> list[list[Task]]:
+    """The tasks of each stage of a run."""
+    own = {task.name: task for task in study.tasks}
+    return [[own[task.name] for task in stage] for stage in cell.strategy.stages(study.tasks)]
+
+
+def stages(study: Study, cell: Cell) -> list[Stage]:
+    """The stages of a run as its strategy sees them."""
+    groups = stage_tasks(study, cell)
+    return [make_stage(cell.seed, index, len(groups), tasks, study.device) for index, tasks in enumerate(groups)]
+
+
+def evaluation_key(study: Study, start: str, weights_sha256: str) -> str:
+    """Key of one row of results: which weights, grown from which start, are measured on which tasks and probes."""
+    tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.outputs] for task in study.tasks}
+    lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
+    probes = {probe.name: probe.sha256 for probe in study.probes}
+    return _key("evaluate", start, weights_sha256, tests, lengths, probes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study takes.
+
+    Attributes:
+        runs: Number of runs.
+        from_scratch: Training stages if every run trained all of its own.
+        trained: Training stages with each distinct one trained once.
+        done: Of these, how many are finished.
+    """
+
+    runs: int
+    from_scratch: int
+    trained: int
+    done: int
+
+
+def plan(paths: Sequence[Sequence[Node]], finished: set[str]) -> Plan:
+    """Counts the training stages of some runs, given the keys that are finished."""
+    training = Counter(node.key for nodes in paths for node in nodes if node.step == "train")
+    return Plan(len(paths), training.total(), len(training), len(finished & training.keys()))
+
+
+def _training_data(study: Study, task: Task) -> Mapping[str, object]:
+    """What decides the batches of a task and its head."""
+    (length,) = [plan.max_length for plan in study.suite.tasks if plan.spec.name == task.name]
+    return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": [task.head, task.outputs]}
+
+
+@lru_cache(maxsize=1)
+def _session() -> str:
+    """A name that no other process has: what changed code computes is never taken for anybody else's."""
+    return uuid4().hex
+
+
+def _environment(study: Study) -> dict[str, object]:
+    """Code, versions and machine, as far as they can change a bit."""
+    made_by: dict[str, object] = study.provenance.model_dump(
+        include={"version", "commit", "python", "platform", "device", "threads", "packages"}
+    )
+    return made_by | ({"uncommitted": _session()} if study.provenance.dirty else {})
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,235 @@
+"""Runs that share stages equal runs computed alone; whatever is lost is computed again to the same bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.engine import Engine
+from benchmark.loop import Trained, train_stage
+from benchmark.progress import Progress
+from benchmark.stages import path, plan
+from benchmark.store import Store
+from benchmark.study import Study, open_study
+from benchmark.suite import Cell, Overrides, load_suite
+from results.record import Run
+from strategies.base import Learner, Stage, Strategy
+
+SUITE = """
+description: three short tasks
+backbone: {backbone}
+stream: {stream}
+probes: [tiny_retrieval]
+max_length: 24
+train_examples: 24
+test_examples: 10
+training: {{epochs: 1, batch_size: 8, learning_rate: 3e-3, head_learning_rate: 1e-2}}
+strategies:
+  naive: {{}}
+  ewc: {{lam: 10, examples: 8}}
+  l2_anchor: {{lam: 0.5}}
+  freeze: {{part: embeddings}}
+  joint: {{}}
+"""
+STRATEGIES = ["naive", "ewc", "l2_anchor", "freeze", "joint"]
+STREAM = ["tiny_sentiment", "tiny_tags", "tiny_spans"]
+
+
+class Lab:
+    """Opens and runs the suite above."""
+
+    def __init__(self, backbone: Path, folder: Path) -> None:
+        self.backbone = backbone
+        self.folder = folder
+
+    def open(self, strategies: list[str], settings: list[str] | None = None, stream: list[str] | None = None) -> Study:
+        file = self.folder / "tiny.yaml"
+        file.write_text(SUITE.format(backbone=self.backbone, stream=stream or STREAM), encoding="utf-8")
+        return open_study(load_suite(str(file), Overrides(strategies, None, settings or [])), "cpu", lambda _: None)
+
+    def run(self, study: Study, name: str) -> tuple[dict[str, Run], int, str]:
+        """Runs a study in a folder; returns its runs, the examples it trained on, and what was said."""
+        said = StringIO()
+        with Progress(stream=said) as progress:
+            runs = Engine(study, self.folder / name, progress).run()
+        return {run.strategy: run for run in runs}, progress.done, said.getvalue()
+
+
+@pytest.fixture
+def lab(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    # As in a clean clone: what uncommitted code computes is never reused by another process, but this is one.
+    monkeypatch.setattr("benchmark.provenance.commit", lambda: ("c" * 40, False))
+    return Lab(backbone_folder, tmp_path)
+
+
+def numbers(run: Run) -> dict[str, object]:
+    """A record but for seconds, memory of the process and the time of day."""
+    record = run.model_dump(exclude={"seconds", "finished", "peak_memory_bytes"})
+    for cost in record["costs"]:
+        del cost["train_seconds"], cost["evaluate_seconds"]
+    return record
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_that_shares_stages_equals_the_run_alone(lab: Lab, strategy: str) -> None:
+    together, _, _ = lab.run(lab.open(STRATEGIES), "together")
+    alone, _, _ = lab.run(lab.open([strategy]), "alone")
+    assert numbers(together[strategy]) == numbers(alone[strategy])
+
+
+def test_naive_and_ewc_share_the_first_stage_and_strengths_the_first_fisher(lab: Lab) -> None:
+    naive, ewc = (path(study, study.suite.cells[0]) for study in (lab.open(["naive"]), lab.open(["ewc"])))
+    stronger = path(*one(lab.open(["ewc"], ["ewc.lam=99"])))
+    assert [node.step for node in naive] == ["start", "train", "train", "train"]
+    assert [node.step for node in ewc] == ["start", "train", "after", "train", "after", "train"]
+    assert naive[:2] == ewc[:2]
+    assert ewc[:3] == stronger[:3]
+    assert not {node.key for node in ewc[3:]} & {node.key for node in stronger[3:]}
+
+
+def one(study: Study) -> tuple[Study, Cell]:
+    return study, study.suite.cells[0]
+
+
+def test_orders_with_a_common_beginning_share_it(lab: Lab) -> None:
+    first = path(*one(lab.open(["ewc"])))
+    second = path(*one(lab.open(["ewc"], stream=["tiny_sentiment", "tiny_spans", "tiny_tags"])))
+    assert first[:3] == second[:3]
+    assert first[3] != second[3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["training.epochs=2", "training.learning_rate=1e-3", "max_length=20", "train_examples=23"],
+)
+def test_what_changes_the_training_changes_the_key(lab: Lab, change: str) -> None:
+    assert path(*one(lab.open(["naive"])))[1].key != path(*one(lab.open(["naive"], [change])))[1].key
+
+
+def test_the_precision_changes_the_key(lab: Lab) -> None:
+    study = lab.open(["naive"])
+    suite = load_suite(str(lab.folder / "tiny.yaml"), Overrides(["naive"], None, ["precision=bf16"]))
+    # accelerate allows one precision a process, so only the suite is exchanged
+    assert path(*one(study))[1].key != path(*one(replace(study, suite=suite)))[1].key
+
+
+def test_what_does_not_change_the_training_does_not_change_the_key(lab: Lab) -> None:
+    study, fewer_tests = lab.open(["naive"]), lab.open(["naive"], ["test_examples=5", "probes=[]"])
+    assert path(*one(study)) == path(*one(fewer_tests))
+
+
+def test_seeds_share_nothing(lab: Lab) -> None:
+    file = lab.folder / "tiny.yaml"
+    lab.open(["naive"])
+    study = open_study(load_suite(str(file), Overrides(["naive"], [0, 1])), "cpu", lambda _: None)
+    first, second = (path(study, cell) for cell in study.suite.cells)
+    assert not {node.key for node in first} & {node.key for node in second}
+
+
+def test_uncommitted_code_shares_nothing_with_clean_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = path(*one(lab.open(["naive"])))
+    monkeypatch.setattr("benchmark.provenance.commit", lambda: ("c" * 40, True))
+    assert not {node.key for node in clean} & {node.key for node in path(*one(lab.open(["naive"])))}
+
+
+def test_every_distinct_stage_is_trained_once(lab: Lab) -> None:
+    study = lab.open(["naive", "ewc"])
+    planned = plan([path(study, cell) for cell in study.suite.cells], set())
+    assert (planned.runs, planned.from_scratch, planned.trained, planned.done) == (2, 6, 5, 0)
+    _, trained, _ = lab.run(study, "runs")
+    features = [len(task.train.features) for task in study.tasks]
+    assert trained == features[0] + 2 * (features[1] + features[2])
+
+
+def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
+    study = lab.open(["naive", "ewc"], ["ewc.lam=[1,10,100]"])
+    assert [cell.name for cell in study.suite.cells] == [
+        "naive-seed0",
+        "ewc-lam1-seed0",
+        "ewc-lam10-seed0",
+        "ewc-lam100-seed0",
+    ]
+    with Progress(stream=StringIO()) as progress:
+        said = Engine(study, lab.folder / "runs", progress).plan()
+    features = [len(task.train.features) for task in study.tasks]
+    assert said == (
+        "tiny: 4 runs, 12 training stages in all; 9 to train since 3 are shared, 0 of them done; "
+        f"{features[0] + 4 * (features[1] + features[2])} examples to train on"
+    )
+    assert not (lab.folder / "runs").exists()
+    lab.run(lab.open(["naive"]), "runs")
+    with Progress(stream=StringIO()) as progress:
+        assert "3 of them done" in Engine(study, lab.folder / "runs", progress).plan()
+
+
+def test_a_run_goes_on_from_the_stages_that_are_finished(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, all_examples, _ = lab.run(lab.open(["ewc"]), "whole")
+    study = lab.open(["ewc"])
+    last = study.tasks[2].name
+
+    def dies_in_the_last_stage(learner: Learner, strategy: Strategy, stage: Stage, *others: Any) -> Trained:
+        if stage.tasks[0].name == last:
+            raise KeyboardInterrupt
+        return train_stage(learner, strategy, stage, *others)
+
+    monkeypatch.setattr("benchmark.engine.train_stage", dies_in_the_last_stage)
+    with pytest.raises(KeyboardInterrupt):
+        lab.run(study, "broken")
+    monkeypatch.setattr("benchmark.engine.train_stage", train_stage)
+    runs, trained, _ = lab.run(lab.open(["ewc"]), "broken")
+    assert trained == len(study.tasks[2].train.features) < all_examples
+    assert numbers(runs["ewc"]) == numbers(whole["ewc"])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+def test_damaged_tensors_are_noticed_and_computed_again(lab: Lab, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    whole, _, _ = lab.run(lab.open(["ewc"]), "whole")
+    monkeypatch.setattr(Store, "keep_only", lambda *_: None)
+    lab.run(lab.open(["ewc"], ["ewc.lam=3"]), "runs")
+    for file in (lab.folder / "runs" / "stages" / "tensors").iterdir():
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        if damage == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(content if damage == "flipped" else content[:-7])
+    runs, _, said = lab.run(lab.open(["ewc"]), "runs")
+    assert numbers(runs["ewc"]) == numbers(whole["ewc"])
+    assert ("damaged; it is computed again" in said) is (damage != "gone")
+
+
+def test_damaged_results_are_noticed_and_computed_again(lab: Lab) -> None:
+    whole, _, _ = lab.run(lab.open(["naive"]), "whole")
+    for file in (lab.folder / "whole" / "stages" / "rows").iterdir():
+        file.write_text(file.read_text(encoding="utf-8").replace("0.", "1.", 1), encoding="utf-8")
+    for file in (lab.folder / "whole").glob("*.json"):
+        file.unlink()
+    runs, _, said = lab.run(lab.open(["naive"]), "whole")
+    assert numbers(runs["naive"]) == numbers(whole["naive"])
+    assert said.count("damaged; it is computed again") == 4
+
+
+def test_weights_are_kept_only_while_somebody_may_go_on_from_them(lab: Lab) -> None:
+    lab.run(lab.open(STRATEGIES), "runs")
+    assert not list((lab.folder / "runs" / "stages" / "tensors").iterdir())
+    assert len(list((lab.folder / "runs" / "stages" / "nodes").iterdir())) == 3 + 4 + 3 + 3 + 1
+
+
+def test_a_state_of_tensors_and_plain_values_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path, lambda _: None)
+    state = {"a": {"w": torch.arange(6.0).reshape(2, 3)}, "list": [1, "two", None, torch.tensor([True])], "n": 0.1}
+    weights = {"body.w": torch.randn(4), "empty": torch.zeros(0, 3)}
+    saved = store.save_node("key", weights, state, ["body.w"], {"seconds": 1.5})
+    assert store.node("key") == saved
+    found = store.load(saved)
+    assert found is not None
+    assert all(torch.equal(found[0][name], value) for name, value in weights.items())
+    assert torch.equal(found[1]["a"]["w"], state["a"]["w"])  # type: ignore[index]
+    assert found[1]["list"][:3] == [1, "two", None] and found[1]["list"][3].dtype == torch.bool
+    assert found[1]["n"] == 0.1
+    assert store.node("other") is None and store.row("key") is None
