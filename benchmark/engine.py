@@ -49,8 +49,10 @@ class Engine:
         """
         cells = {cell.filename: cell for cell in self.study.suite.cells}
         runs = {name: run for name, cell in cells.items() if (run := self._done_before(cell)) is not None}
+        for name in runs:
+            self.progress.say(f"{cells[name].name}: done before, {self.folder / name}")
         waiting = {name: nodes for name, nodes in self.paths.items() if name not in runs}
-        self.progress.expect(self._examples(waiting))
+        self.progress.expect(sum(self._training_examples().values()))
         for name in list(waiting):
             cell, place = cells[name], self.folder / name
             runs[name] = Walk(self, cell).record()
@@ -63,32 +65,39 @@ class Engine:
 
     def plan(self) -> str:
         """What running would take, in one line: runs, stages, how many are shared, how many are done."""
-        found = plan(list(self.paths.values()), {node.key for node in self._nodes() if self.store.node(node.key)})
+        found = plan(list(self.paths.values()), set(self._training_examples()))
         return (
             f"{self.study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
             f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
-            f"{self._examples(self.paths)} examples to train on"
+            f"{sum(self._training_examples().values())} examples to train on"
         )
 
-    def _nodes(self) -> list[Node]:
-        return [node for nodes in self.paths.values() for node in nodes]
-
-    def _examples(self, waiting: Mapping[str, Sequence[Node]]) -> int:
-        """Training examples, every epoch counted, of the steps that are still to be done."""
-        cells = {cell.filename: cell for cell in self.study.suite.cells}
+    def _training_examples(self) -> dict[str, int]:
+        """Training steps that are still to be done: key -> examples, every epoch counted."""
         todo: dict[str, int] = {}
-        for name, nodes in waiting.items():
-            groups = stage_tasks(self.study, cells[name])
-            todo |= {
-                node.key: self.study.suite.training.epochs
-                * sum(len(task.train.features) for task in groups[node.stage])
-                for node in nodes
-                if node.step == "train" and self.store.node(node.key) is None
-            }
-        return sum(todo.values())
+        for cell in self.study.suite.cells:
+            if self._done_before(cell) is None:
+                groups = stage_tasks(self.study, cell)
+                for place in self._to_do(self.paths[cell.filename]):
+                    node = self.paths[cell.filename][place]
+                    if node.step == "train":
+                        features = sum(len(task.train.features) for task in groups[node.stage])
+                        todo[node.key] = self.study.suite.training.epochs * features
+        return todo
+
+    def _to_do(self, nodes: Sequence[Node]) -> list[int]:
+        """Places on a path whose step must be done: what is missing, and what it needs whose tensors were dropped."""
+        known = [self.store.node(node.key) for node in nodes]
+        missing = [place for place, node in enumerate(known) if place and node is None]
+        if not missing:
+            return []
+        first = missing[0]
+        while first > 1 and not ((before := known[first - 1]) is not None and self.store.has(before)):
+            first -= 1
+        return sorted({*range(first, missing[0]), *missing})
 
     def _done_before(self, cell: Cell) -> Run | None:
-        """The cell's record, if the same committed code made it from the same data on the same kind of machine."""
+        """The cell's record, if the same code made it from the same data on the same kind of machine."""
         place = self.folder / cell.filename
         if not place.exists():
             return None
@@ -97,9 +106,10 @@ class Engine:
         except RecordError as error:
             self.progress.say(f"{error}; it is run again")
             return None
-        if run.settings != cell.settings or run.provenance != self.study.provenance or run.provenance.dirty:
+        same_code = {"version": "", "commit": None, "dirty": None}  # what tells is the hash of the sources
+        made_by, here = (made.model_copy(update=same_code) for made in (run.provenance, self.study.provenance))
+        if run.settings != cell.settings or made_by != here:
             return None
-        self.progress.say(f"{cell.name}: done before, {place}")
         return run
 
     def _drop_what_nobody_needs(self, waiting: Mapping[str, Sequence[Node]]) -> None:
@@ -125,14 +135,13 @@ class Walk:
 
     def record(self) -> Run:
         """Does what is still to be done and returns the whole run."""
-        started = time.perf_counter()
-        rows, costs = [self._row(0)], []
+        rows, costs = [self._row(0, "")], []
         for index, group in enumerate(self.groups):
             names = "+".join(task.name for task in group)
             self.progress.enter(f"{self.cell.name}, stage {index + 1}/{len(self.groups)} {names}")
             mine = [place for place, node in enumerate(self.nodes) if node.stage == index]
             saved = [self._finished(place) for place in mine]
-            rows.append(self._row(mine[-1]))
+            rows.append(self._row(mine[-1], saved[-1].weights))
             costs.append(_stage_cost([node.cost for node in saved], rows[-1]["seconds"]))
             scores = ", ".join(f"{task.name} {_main(task, rows[-1]):.3f}" for task in self.study.tasks)
             self.progress.say(f"{self.cell.name}, after {names}: {scores}")
@@ -153,7 +162,7 @@ class Walk:
             costs=costs,
             parameters=self.study.backbone.parameters,
             peak_memory_bytes=peak_memory(),
-            seconds=time.perf_counter() - started,
+            seconds=sum(cost.train_seconds for cost in costs) + sum(row["seconds"] for row in rows),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             settings=self.cell.settings,
             provenance=self.study.provenance,
@@ -216,8 +225,7 @@ class Walk:
             if name in weights:
                 parameter.data.copy_(weights[name])
             parameter.requires_grad_(name in known.trainable)
-        device = self.study.device
-        self.learner.state = _moved(state, device)
+        self.learner.state = state
 
     def _fresh(self) -> Learner:
         """A copy of the backbone with untrained heads for every task."""
@@ -228,10 +236,9 @@ class Walk:
         model.to(self.study.device)
         return Learner(model, model, model.layers(), model.head_names(), self.study.suite.training, self.cell.seed)
 
-    def _row(self, place: int) -> Row:
+    def _row(self, place: int, weights_sha256: str) -> Row:
         """Every task and probe, and how far each layer has moved, at a node: measured once for equal weights."""
-        known = self.store.node(self.nodes[place].key)
-        key = evaluation_key(self.study, self.nodes[0].key, known.weights if known else "")
+        key = evaluation_key(self.study, self.nodes[0].key, weights_sha256)
         found = self.store.row(key)
         if found is None:
             self._bring(place)
@@ -284,11 +291,3 @@ def _stage_cost(steps: Sequence[Mapping[str, float]], evaluate_seconds: float) -
 def _main(task: Task, row: Row) -> float:
     value: float = row["metrics"][task.name][task.spec.main]
     return value
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _moved(inner, device) for key, inner in value.items()}
-    return [_moved(inner, device) for inner in value] if isinstance(value, list) else value

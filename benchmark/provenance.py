@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import resource
 import subprocess
 import sys
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,6 +41,19 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
     status = _git(folder, "status", "--porcelain", "--", *CODE)
     return _git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)
+
+
+@lru_cache(maxsize=1)
+def code_sha256() -> str:
+    """SHA-256 of the source of everything here that can change a number: the same in a clone and when installed."""
+    root = Path(__file__).parent.parent
+    whole = hashlib.sha256()
+    for file in sorted(
+        path for package in ("benchmark", "strategies", "tasks") for path in (root / package).rglob("*.py")
+    ):
+        whole.update(f"{file.relative_to(root).as_posix()}\n".encode())
+        whole.update(file.read_bytes())
+    return whole.hexdigest()
 
 
 def packages() -> dict[str, str]:

@@ -13,9 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Literal
-from uuid import uuid4
 
 from benchmark.loop import make_stage
 from benchmark.study import Study
@@ -85,7 +83,7 @@ class Plan:
         runs: Number of runs.
         from_scratch: Training stages if every run trained all of its own.
         trained: Training stages with each distinct one trained once.
-        done: Of these, how many are finished.
+        done: Of these, how many need not be trained any more.
     """
 
     runs: int
@@ -94,10 +92,10 @@ class Plan:
     done: int
 
 
-def plan(paths: Sequence[Sequence[Node]], finished: set[str]) -> Plan:
-    """Counts the training stages of some runs, given the keys that are finished."""
+def plan(paths: Sequence[Sequence[Node]], to_do: set[str]) -> Plan:
+    """Counts the training stages of some runs, given the keys that are still to be trained."""
     training = Counter(node.key for nodes in paths for node in nodes if node.step == "train")
-    return Plan(len(paths), training.total(), len(training), len(finished & training.keys()))
+    return Plan(len(paths), training.total(), len(training), len(training.keys() - to_do))
 
 
 def _training_data(study: Study, task: Task) -> Mapping[str, object]:
@@ -106,18 +104,9 @@ def _training_data(study: Study, task: Task) -> Mapping[str, object]:
     return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": [task.head, task.outputs]}
 
 
-@lru_cache(maxsize=1)
-def _session() -> str:
-    """A name that no other process has: what changed code computes is never taken for anybody else's."""
-    return uuid4().hex
-
-
 def _environment(study: Study) -> dict[str, object]:
     """Code, versions and machine, as far as they can change a bit."""
-    made_by: dict[str, object] = study.provenance.model_dump(
-        include={"version", "commit", "python", "platform", "device", "threads", "packages"}
-    )
-    return made_by | ({"uncommitted": _session()} if study.provenance.dirty else {})
+    return study.provenance.model_dump(include={"code_sha256", "python", "platform", "device", "threads", "packages"})
 
 
 def _key(*parts: object) -> str:

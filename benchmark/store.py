@@ -19,6 +19,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
+from benchmark.errors import UserError
 from benchmark.output import writing
 from results.record import write_atomically
 
@@ -54,7 +55,10 @@ class Store:
     def node(self, key: str) -> Saved | None:
         """What is known of a step; None if it is not finished or its file is damaged."""
         found = self._json("nodes", key)
-        return None if found is None else Saved(**found)
+        try:
+            return None if found is None else Saved(**found)
+        except TypeError:  # from another version
+            return None
 
     def row(self, key: str) -> dict[str, Any] | None:
         """Results of an evaluation, None if there are none."""
@@ -92,11 +96,16 @@ class Store:
         weights, tensors = self._load_tensors(saved.weights), self._load_tensors(saved.state)
         return None if weights is None or tensors is None else (weights, _unflatten(saved.plain, tensors))
 
+    def has(self, saved: Saved) -> bool:
+        """Whether the step's tensors are there; reading them may still find them damaged."""
+        return self._tensors(saved.weights).exists() and self._tensors(saved.state).exists()
+
     def keep_only(self, wanted: set[str]) -> None:
         """Drops all tensors but these."""
         for file in sorted((self.folder / "tensors").glob("*.safetensors")):
             if file.stem not in wanted:
-                file.unlink(missing_ok=True)
+                with writing(file):
+                    file.unlink(missing_ok=True)
 
     def _tensors(self, digest: str) -> Path:
         return self.folder / "tensors" / f"{digest}.safetensors"
@@ -116,14 +125,17 @@ class Store:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != digest:
             self.say(f"{path}: damaged; it is computed again")
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
             return None
         return load(content)
 
     def _save_json(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
-        body = json.dumps(value, sort_keys=True)
+        body = json.dumps(value)  # in the order it has: a state may be summed over
         checked = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "value": json.loads(body)})
         path = self.folder / kind / f"{key}.json"
         with writing(path):
@@ -134,9 +146,11 @@ class Store:
         try:
             checked = json.loads(path.read_text(encoding="utf-8"))
             value = checked["value"]
-            whole = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() == checked["sha256"]
+            whole = hashlib.sha256(json.dumps(value).encode()).hexdigest() == checked["sha256"]
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError):
             whole = False
         if not whole:
@@ -147,22 +161,29 @@ class Store:
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The value with its tensors moved out into ``tensors``, each replaced by ``{"tensor": name}``."""
+    """The value with its tensors moved out into ``tensors``, each replaced by its name there and its device.
+
+    A tensor that occurs twice is kept once, and is one tensor again when it is read.
+    """
     if isinstance(value, Tensor):
+        name = next((known for known, tensor in tensors.items() if tensor is value), name)
         tensors[name] = value
-        return {"tensor": name}
+        return {"tensor": name, "device": value.device.type}
     if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"learner.{name}: keys of dicts must be text, or they can't be saved")
         return {"items": {key: _flatten(inner, f"{name}/{key}", tensors) for key, inner in value.items()}}
     if isinstance(value, (list, tuple)):
         return [_flatten(inner, f"{name}/{place}", tensors) for place, inner in enumerate(value)]
     return value
 
 
-def _unflatten(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _unflatten(plain: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(plain, list):
         return [_unflatten(inner, tensors) for inner in plain]
     if isinstance(plain, dict):
         if "tensor" in plain:
+            tensors[plain["tensor"]] = tensors[plain["tensor"]].to(plain["device"])
             return tensors[plain["tensor"]]
         return {key: _unflatten(inner, tensors) for key, inner in plain["items"].items()}
     return plain

@@ -145,6 +145,7 @@ def _provenance(
     hashes = {task.name: {"train": task.train.sha256, "test": task.test.sha256} for task in tasks}
     return Provenance(
         version=provenance.code_version(),
+        code_sha256=provenance.code_sha256(),
         commit=commit,
         dirty=dirty,
         python=provenance.python_version(),

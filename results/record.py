@@ -60,6 +60,8 @@ class Provenance(_Strict):
     """Everything needed to say what produced the numbers."""
 
     version: str
+    code_sha256: str = ""
+    """SHA-256 of the sources that compute numbers; empty in records from before it was noted."""
     commit: str | None
     dirty: bool | None
     """Whether the code differed from the commit; None where there is no repository."""
@@ -107,9 +109,9 @@ class Run(_Strict):
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int
-    """Peak resident memory of the process up to the end of this run."""
+    """Peak resident memory of the process that finished the run, up to its end."""
     seconds: float
-    """Wall time of the whole run."""
+    """Wall time of all steps and evaluations, row 0 included, each as long as it took when it was computed."""
     finished: str
     """Time of the end, ISO 8601 in UTC."""
     settings: dict[str, Any]

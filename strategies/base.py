@@ -148,10 +148,11 @@ class Strategy:
         """What of this strategy acts while a stage trains, as plain values.
 
         Runs whose histories are equal and whose fingerprints are equal train the stage once and share the result. So
-        it must hold all that can change a bit of the stage's outcome; the default, name and every setting, always
-        does. Leave out what only acts elsewhere; an empty one means that the stage trains as plain fine-tuning does.
+        it must hold all that can change a bit of the stage's outcome; the default, name, every setting
+        and whether the stage is the last, does. Leave out what only acts elsewhere; an empty one means that the stage
+        trains as plain fine-tuning does.
         """
-        return {"strategy": self.name, **vars(self)}
+        return {"strategy": self.name, "last": stage.last, **vars(self)}
 
     def fingerprint_after(self, stage: Stage) -> dict[str, object]:
         """The same for `after_stage`; an empty one means that nothing is done after this stage."""

@@ -39,6 +39,10 @@ class Freeze(Strategy):
         if self.part == "layers" and self.layers > count:
             raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {count} layers")
 
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """All settings; whether the stage is the last does not matter."""
+        return {"strategy": self.name, **vars(self)}
+
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Switches the gradients of the frozen part off."""
         names = list(learner.layers)

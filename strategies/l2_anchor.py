@@ -34,6 +34,10 @@ class L2Anchor(Strategy):
     anchor: Literal["pretrained", "previous"] = "pretrained"
     """Where to: the pretrained weights, or those before the stage."""
 
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """All settings; whether the stage is the last does not matter."""
+        return {"strategy": self.name, **vars(self)}
+
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Takes the anchor: once, or anew for each stage."""
         if stage.index == 0 or self.anchor == "previous":

@@ -89,3 +89,23 @@ def test_peak_memory_is_in_bytes_and_only_grows() -> None:
     block[::4096] = b"\1" * len(block[::4096])
     assert provenance.peak_memory() >= before > 20 * 2**20
     assert before < 2**40
+
+
+def test_the_hash_of_the_sources_changes_with_any_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("benchmark", "strategies", "tasks", "results"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "a.py").write_text("x = 1\n", encoding="utf-8")
+    monkeypatch.setattr("benchmark.provenance.__file__", str(tmp_path / "benchmark" / "provenance.py"))
+
+    def digest() -> str:
+        provenance.code_sha256.cache_clear()
+        return provenance.code_sha256()
+
+    try:
+        first = digest()
+        (tmp_path / "results" / "a.py").write_text("x = 2\n", encoding="utf-8")  # computes no number of a record
+        assert digest() == first
+        (tmp_path / "strategies" / "a.py").write_text("x = 2\n", encoding="utf-8")
+        assert digest() != first
+    finally:
+        provenance.code_sha256.cache_clear()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from benchmark.engine import Engine
-from benchmark.loop import Trained, train_stage
+from benchmark.loop import Trained, make_stage, train_stage
 from benchmark.progress import Progress
+from benchmark.registry import hyperparameters, strategy_names
 from benchmark.stages import path, plan
 from benchmark.store import Store
 from benchmark.study import Study, open_study
@@ -61,9 +62,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    # As in a clean clone: what uncommitted code computes is never reused by another process, but this is one.
-    monkeypatch.setattr("benchmark.provenance.commit", lambda: ("c" * 40, False))
+def lab(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Lab:
     return Lab(backbone_folder, tmp_path)
 
 
@@ -131,16 +130,99 @@ def test_seeds_share_nothing(lab: Lab) -> None:
     assert not {node.key for node in first} & {node.key for node in second}
 
 
-def test_uncommitted_code_shares_nothing_with_clean_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = path(*one(lab.open(["naive"])))
-    monkeypatch.setattr("benchmark.provenance.commit", lambda: ("c" * 40, True))
-    assert not {node.key for node in clean} & {node.key for node in path(*one(lab.open(["naive"])))}
+def test_changed_code_shares_nothing_with_what_it_was(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path(*one(lab.open(["naive"])))
+    monkeypatch.setattr("benchmark.provenance.code_sha256", lambda: "0" * 64)
+    assert not {node.key for node in before} & {node.key for node in path(*one(lab.open(["naive"])))}
+
+
+def test_another_backbone_shares_nothing(lab: Lab) -> None:
+    study = lab.open(["naive"])
+    for backbone in (
+        replace(study.backbone, weights_sha256="0" * 64),
+        replace(study.backbone, settings_sha256="0" * 64),
+    ):
+        other = replace(study, backbone=backbone)
+        assert not {node.key for node in path(*one(study))} & {node.key for node in path(*one(other))}
+
+
+OTHER_VALUES: dict[str, object] = {
+    "ewc.lam": 3.0,
+    "ewc.fisher": "exact",
+    "ewc.examples": 5,
+    "l2_anchor.lam": 0.1,
+    "l2_anchor.anchor": "previous",
+    "freeze.part": "backbone",
+    "freeze.layers": 1,
+}
+"""A value for each hyperparameter that is not the suite's."""
+
+
+def test_every_hyperparameter_of_every_strategy_has_another_value_to_test_with() -> None:
+    declared = {f"{name}.{parameter.name}" for name in strategy_names() for parameter in hyperparameters(name)}
+    assert declared == set(OTHER_VALUES)
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_runs_that_differ_in_one_setting_equal_those_computed_alone(lab: Lab, name: str) -> None:
+    strategy, field = name.split(".")
+    change = [f"{strategy}.{field}={OTHER_VALUES[name]}"]
+    if name == "freeze.layers":
+        change.append("freeze.part=layers")
+    lab.run(lab.open([strategy]), "shared")
+    after_the_other, _, _ = lab.run(lab.open([strategy], change), "shared")
+    alone, _, _ = lab.run(lab.open([strategy], change), "alone")
+    assert numbers(after_the_other[strategy]) == numbers(alone[strategy])
+    keys = [[node.key for node in path(*one(lab.open([strategy], more)))] for more in ([], change)]
+    assert keys[0] != keys[1]
+
+
+def test_other_tests_or_probes_are_not_answered_with_old_results(lab: Lab) -> None:
+    lab.run(lab.open(["naive"]), "shared")
+    for change in (["test_examples=5"], ["probes=[]"], ["test_examples=7", "probes=[]"]):
+        shared, trained, _ = lab.run(lab.open(["naive"], change), "shared")
+        alone, _, _ = lab.run(lab.open(["naive"], change), "-".join(change))
+        assert numbers(shared["naive"]) == numbers(alone["naive"])
+        assert trained > 0  # the weights had been dropped, and the dry run says so
+
+
+def test_a_strategy_that_heeds_the_last_stage_does_not_share_it(lab: Lab) -> None:
+    study = lab.open(["naive"])
+    last, not_last = (make_stage(0, 1, count, study.tasks[1:2], study.device) for count in (2, 3))
+    assert Heeding().fingerprint(last) != Heeding().fingerprint(not_last)
+    assert Heeding().fingerprint_after(last) != Heeding().fingerprint_after(not_last)
+
+
+@dataclass(frozen=True)
+class Heeding(Strategy):
+    """Does something after every stage, and says nothing of fingerprints."""
+
+    name: ClassVar[str] = "heeding"
+
+    def after_stage(self, learner: Learner, stage: Stage) -> None:
+        learner.state["seen"] = stage.index
+
+
+def test_a_state_with_keys_that_json_can_not_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="keys of dicts must be text"):
+        Store(tmp_path, lambda _: None).save_node("key", {}, {1: torch.zeros(1)}, [], {})  # type: ignore[dict-item]
+
+
+def test_a_tensor_kept_twice_is_one_tensor_again_and_order_survives(tmp_path: Path) -> None:
+    store, twice = Store(tmp_path, lambda _: None), torch.arange(3.0)
+    saved = store.save_node("key", {}, {"z": twice, "a": {"again": twice}}, [], {})
+    assert store.node("key") == saved
+    found = store.load(saved)
+    assert found is not None
+    assert list(found[1]) == ["z", "a"]
+    assert found[1]["z"] is found[1]["a"]["again"]
 
 
 def test_every_distinct_stage_is_trained_once(lab: Lab) -> None:
     study = lab.open(["naive", "ewc"])
-    planned = plan([path(study, cell) for cell in study.suite.cells], set())
-    assert (planned.runs, planned.from_scratch, planned.trained, planned.done) == (2, 6, 5, 0)
+    paths = [path(study, cell) for cell in study.suite.cells]
+    planned = plan(paths, {node.key for nodes in paths for node in nodes[3:] if node.step == "train"})
+    assert (planned.runs, planned.from_scratch, planned.trained, planned.done) == (2, 6, 5, 2)
     _, trained, _ = lab.run(study, "runs")
     features = [len(task.train.features) for task in study.tasks]
     assert trained == features[0] + 2 * (features[1] + features[2])
@@ -164,7 +246,11 @@ def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
     assert not (lab.folder / "runs").exists()
     lab.run(lab.open(["naive"]), "runs")
     with Progress(stream=StringIO()) as progress:
-        assert "3 of them done" in Engine(study, lab.folder / "runs", progress).plan()
+        said = Engine(study, lab.folder / "runs", progress).plan()
+    # The record of naive is there, but the weights after its first stage were dropped, and EWC needs them.
+    assert "9 to train since 3 are shared, 2 of them done" in said
+    _, trained, _ = lab.run(study, "runs")
+    assert said.endswith(f"; {trained} examples to train on")
 
 
 def test_a_run_goes_on_from_the_stages_that_are_finished(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
