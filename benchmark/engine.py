@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Engine:
         for name in runs:
             self.progress.say(f"{cells[name].name}: done before, {self.folder / name}")
         waiting = {name: nodes for name, nodes in self.paths.items() if name not in runs}
-        self.progress.expect(sum(self._training_examples().values()))
+        self.progress.expect(sum(self._training_examples(waiting).values()))
         for name in list(waiting):
             cell, place = cells[name], self.folder / name
             runs[name] = Walk(self, cell).record()
@@ -65,24 +65,26 @@ class Engine:
 
     def plan(self) -> str:
         """What running would take, in one line: runs, stages, how many are shared, how many are done."""
-        found = plan(list(self.paths.values()), set(self._training_examples()))
+        waiting = [cell.filename for cell in self.study.suite.cells if self._done_before(cell) is None]
+        examples = self._training_examples(waiting)
+        found = plan(list(self.paths.values()), set(examples))
         return (
             f"{self.study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
             f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
-            f"{sum(self._training_examples().values())} examples to train on"
+            f"{sum(examples.values())} examples to train on"
         )
 
-    def _training_examples(self) -> dict[str, int]:
-        """Training steps that are still to be done: key -> examples, every epoch counted."""
+    def _training_examples(self, waiting: Collection[str]) -> dict[str, int]:
+        """Training steps that the waiting cells still need: key -> examples, every epoch counted."""
         todo: dict[str, int] = {}
         for cell in self.study.suite.cells:
-            if self._done_before(cell) is None:
-                groups = stage_tasks(self.study, cell)
-                for place in self._to_do(self.paths[cell.filename]):
-                    node = self.paths[cell.filename][place]
-                    if node.step == "train":
-                        features = sum(len(task.train.features) for task in groups[node.stage])
-                        todo[node.key] = self.study.suite.training.epochs * features
+            if cell.filename not in waiting:
+                continue
+            groups, nodes = stage_tasks(self.study, cell), self.paths[cell.filename]
+            for node in (nodes[place] for place in self._to_do(nodes)):
+                if node.step == "train":
+                    features = sum(len(task.train.features) for task in groups[node.stage])
+                    todo[node.key] = self.study.suite.training.epochs * features
         return todo
 
     def _to_do(self, nodes: Sequence[Node]) -> list[int]:
