@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ RUNS = Path("results", "runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
+    """Runs a command and returns its exit code: 0 done, 1 a run failed, 2 a mistake the user can mend, 130 interrupted.
 
     Raises:
         SystemExit: the arguments ask for help or the version (0) or are wrong (2), as argparse has it.
@@ -26,21 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             options = _parser().parse_args(arguments)
-            handler: Callable[[argparse.Namespace], None] = options.handler
-            handler(options)
+            handler: Callable[[argparse.Namespace], int | None] = options.handler
+            return handler(options) or 0
         finally:
             sys.stdout.flush()  # here, where a reader that has gone can still be met
     except UserError as error:
-        sys.stderr.write(f"retain: {' '.join(str(error).split())}\n")
+        _say(f"retain: {' '.join(str(error).split())}")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("retain: interrupted; finished stages are kept, the same command goes on after them\n")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        _say("retain: interrupted; what was done is kept, the same command goes on from there")
+        (number,) = interrupt.args or (signal.SIGINT,)
+        return 128 + int(number)
     except BrokenPipeError:  # the reader of a pipe, such as head, has what it wanted
         with contextlib.suppress(OSError):  # what is left in the buffer goes nowhere when the interpreter ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,6 +79,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="train N stages at once, each in a process")
+    run.add_argument("--threads", type=_positive, metavar="N", help="threads a stage trains with; default: the cores")
+    run.add_argument("--accumulate", type=_positive, default=1, metavar="N", help="cut every batch into N parts")
+    run.add_argument(
+        "--keep",
+        choices=["none", "last", "all"],
+        default="none",
+        help="weights that stay when all is done: none, those at the end of each run, all; default: none",
+    )
+    run.add_argument(
+        "--checkpoint-minutes",
+        type=_minutes,
+        default=10.0,
+        metavar="M",
+        help="keep a stage on its way every M minutes; 0: only when it is interrupted; default: 10",
+    )
     run.add_argument(
         "--dry-run", action="store_true", help="only say what would be trained, and what is shared or done"
     )
@@ -110,7 +127,7 @@ def _no_command(options: argparse.Namespace) -> None:
     raise UserError("name a command: run, fetch, list, show or report; see retain --help")
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from benchmark.suite import Overrides, load_suite
 
     overrides = Overrides(options.strategies, options.seeds, options.settings, options.backbone, options.limit)
@@ -118,18 +135,26 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.out or RUNS / suite.name
     check_writable(folder)
 
-    from benchmark.engine import Engine
-    from benchmark.progress import Progress
-    from benchmark.study import open_study
+    from benchmark.launch import Launch, run_suite
+    from benchmark.plan import plan_suite
 
-    study = open_study(suite, options.device, _say)
-    with Progress() as progress:
-        engine = Engine(study, folder, progress)
-        if options.dry_run:
-            _print(engine.plan())
-            return
-        runs = engine.run()
+    launch = Launch(
+        folder,
+        options.device,
+        options.jobs,
+        options.threads,
+        options.accumulate,
+        options.keep,
+        options.checkpoint_minutes,
+    )
+    if options.dry_run:
+        _print(plan_suite(suite, launch, _say))
+        return 0
+    runs = run_suite(suite, launch, _say)
+    if not runs:  # this process helped another one
+        return 0
     _print(report(runs, folder / "report"))
+    return 1 if any(run.failure is not None for run in runs) else 0
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -185,6 +210,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' should be a number of minutes of at least 0")
+    return minutes
+
+
 def _version() -> str:
     from benchmark.provenance import code_version
 
@@ -196,7 +231,8 @@ def _print(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    if os.environ.get("RANK", "0") == "0":  # of processes that train one model together, only the first speaks
+        sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

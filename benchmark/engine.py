@@ -1,105 +1,72 @@
-"""Walks the stage graph of a study in this process: every node once, every run to its record."""
+"""Walks the stage graph of a study on an executor: every step once, every run to its record."""
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from benchmark.backbone import Model
-from benchmark.errors import UserError
-from benchmark.loop import evaluate, finish_stage, select_trainable, train_stage
+from benchmark.assemble import failed_run, finished_run, main_score
+from benchmark.executors import Executor
+from benchmark.jobs import Graph, Job, still_needed
 from benchmark.output import writing
 from benchmark.progress import Progress
-from benchmark.provenance import peak_memory
-from benchmark.stages import Node, evaluation_key, path, plan, stage_tasks, stages
-from benchmark.store import Saved, Store
+from benchmark.shelf import Command
+from benchmark.stages import stage_tasks
+from benchmark.store import Store
 from benchmark.study import Study
-from benchmark.suite import Cell
-from results.record import RecordError, Run, StageCost, load
-from strategies.base import Learner, snapshot
-from tasks.base import Task
+from benchmark.worker import Busy, Failed, Halted
+from results.record import RecordError, Run, load
 
-Row = Mapping[str, Any]
-"""``metrics``, ``probes`` and ``drift`` as records have them, and the ``seconds`` that measuring took."""
+Keep = Literal["none", "last", "all"]
+"""Which weights stay when no run needs them any more: none, those at the end of each run, or all."""
+RETRY_SECONDS = 0.5
+"""After which a step that another command works on is looked at again."""
 
 
 class Engine:
     """Runs the cells of a study. Steps that several runs share, or that were finished before, are not repeated."""
 
-    def __init__(self, study: Study, folder: Path, progress: Progress) -> None:
+    def __init__(self, study: Study, folder: Path, progress: Progress, keep: Keep = "none") -> None:
         """Records go into the folder, finished steps into its folder ``stages``."""
-        self.study = study
-        self.folder = folder
-        self.progress = progress
+        self.study, self.folder, self.progress, self.keep = study, folder, progress, keep
+        self.cells = study.suite.cells
         self.store = Store(folder / "stages", progress.say)
-        self.paths = {cell.filename: path(study, cell) for cell in study.suite.cells}
+        self.graph = Graph(study, self.store)
 
-    def run(self) -> list[Run]:
+    def waiting(self) -> list[int]:
+        """Places of the cells that have no record of a finished run yet."""
+        return [number for number in range(len(self.cells)) if self.done_before(number) is None]
+
+    def run(self, executor: Executor) -> list[Run]:
         """Runs every cell that has no record yet; records are written as soon as each is done.
 
+        A step that fails ends the runs that it belongs to, and no others: they are recorded as failed.
+
         Raises:
-            UserError: a cell can't be trained, or something can't be written.
+            UserError: something can't be written or read.
+            KeyboardInterrupt: it was asked to stop; what was done is kept.
         """
-        cells = {cell.filename: cell for cell in self.study.suite.cells}
-        runs = {name: run for name, cell in cells.items() if (run := self._done_before(cell)) is not None}
-        for name in runs:
-            self.progress.say(f"{cells[name].name}: done before, {self.folder / name}")
-        waiting = {name: nodes for name, nodes in self.paths.items() if name not in runs}
-        self.progress.expect(sum(self._training_examples(waiting).values()))
-        for name in list(waiting):
-            cell, place = cells[name], self.folder / name
-            runs[name] = Walk(self, cell).record()
-            with writing(place):
-                runs[name].save(place)
-            self.progress.say(f"{cell.name}: done in {runs[name].seconds:.0f} s, {place}")
-            del waiting[name]
-            self._drop_what_nobody_needs(waiting)
-        return [runs[name] for name in cells]
+        found = [self.done_before(number) for number in range(len(self.cells))]
+        runs = {number: run for number, run in enumerate(found) if run is not None}
+        for number in runs:
+            self.progress.say(f"{self.cells[number].name}: done before, {self.folder / self.cells[number].filename}")
+        with self.store.shelf.command() as command:
+            work = Work(self, executor, command, [number for number, run in enumerate(found) if run is None])
+            try:
+                runs |= dict(work.records())
+            except KeyboardInterrupt:
+                executor.stop()
+                raise
+            finally:
+                executor.close()
+        return [runs[number] for number in range(len(self.cells))]
 
-    def plan(self) -> str:
-        """What running would take, in one line: runs, stages, how many are shared, how many are done."""
-        waiting = [cell.filename for cell in self.study.suite.cells if self._done_before(cell) is None]
-        examples = self._training_examples(waiting)
-        found = plan(list(self.paths.values()), set(examples))
-        return (
-            f"{self.study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
-            f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
-            f"{sum(examples.values())} examples to train on"
-        )
-
-    def _training_examples(self, waiting: Collection[str]) -> dict[str, int]:
-        """Training steps that the waiting cells still need: key -> examples, every epoch counted."""
-        todo: dict[str, int] = {}
-        for cell in self.study.suite.cells:
-            if cell.filename not in waiting:
-                continue
-            groups, nodes = stage_tasks(self.study, cell), self.paths[cell.filename]
-            for node in (nodes[place] for place in self._to_do(nodes)):
-                if node.step == "train":
-                    features = sum(len(task.train.features) for task in groups[node.stage])
-                    todo[node.key] = self.study.suite.training.epochs * features
-        return todo
-
-    def _to_do(self, nodes: Sequence[Node]) -> list[int]:
-        """Places on a path whose step must be done: what is missing, and what it needs whose tensors were dropped."""
-        known = [self.store.node(node.key) for node in nodes]
-        missing = [place for place, node in enumerate(known) if place and node is None]
-        if not missing:
-            return []
-        first = missing[0]
-        while first > 1 and not ((before := known[first - 1]) is not None and self.store.has(before)):
-            first -= 1
-        return sorted({*range(first, missing[0]), *missing})
-
-    def _done_before(self, cell: Cell) -> Run | None:
-        """The cell's record, if the same code made it from the same data on the same kind of machine."""
+    def done_before(self, number: int) -> Run | None:
+        """A cell's record, if the same code made it from the same data on the same kind of machine to its end."""
+        cell = self.cells[number]
         place = self.folder / cell.filename
         if not place.exists():
             return None
@@ -110,186 +77,128 @@ class Engine:
             return None
         same_code = {"version": "", "commit": None, "dirty": None}  # what tells is the hash of the sources
         made_by, here = (made.model_copy(update=same_code) for made in (run.provenance, self.study.provenance))
-        if run.settings != cell.settings or made_by != here:
-            return None
-        return run
+        return run if run.failure is None and run.settings == cell.settings and made_by == here else None
 
-    def _drop_what_nobody_needs(self, waiting: Mapping[str, Sequence[Node]]) -> None:
-        """Frees the tensors of steps from which no waiting run goes on."""
-        needed = {node.key for nodes in waiting.values() for node in nodes}
-        saved = [found for key in sorted(needed) if (found := self.store.node(key)) is not None]
-        self.store.keep_only({digest for found in saved for digest in (found.weights, found.state)})
+    def keeps(self) -> set[str]:
+        """Steps whose weights stay though no run needs them."""
+        if self.keep == "all":
+            return set(self.graph.jobs)
+        return {nodes[-1].key for nodes in self.graph.paths} if self.keep == "last" else set()
 
-
-class Walk:
-    """One run on its path. The learner is brought to a node only if something is still to be done from there."""
-
-    def __init__(self, engine: Engine, cell: Cell) -> None:
-        """Starts at the untrained node."""
-        self.study, self.store, self.progress = engine.study, engine.store, engine.progress
-        self.cell = cell
-        self.nodes = engine.paths[cell.filename]
-        self.groups = stage_tasks(self.study, cell)
-        self.stages = stages(self.study, cell)
-        self.learner = self._fresh()
-        self.at = 0
-        self.untrained = snapshot(dict(self.learner.model.named_parameters()))
-
-    def record(self) -> Run:
-        """Does what is still to be done and returns the whole run."""
-        rows, costs = [self._row(0, "")], []
-        for index, group in enumerate(self.groups):
-            names = "+".join(task.name for task in group)
-            self.progress.enter(f"{self.cell.name}, stage {index + 1}/{len(self.groups)} {names}")
-            mine = [place for place, node in enumerate(self.nodes) if node.stage == index]
-            saved = [self._finished(place) for place in mine]
-            rows.append(self._row(mine[-1], saved[-1].weights))
-            costs.append(_stage_cost([node.cost for node in saved], rows[-1]["seconds"]))
-            scores = ", ".join(f"{task.name} {_main(task, rows[-1]):.3f}" for task in self.study.tasks)
-            self.progress.say(f"{self.cell.name}, after {names}: {scores}")
-        suite = self.study.suite
-        return Run(
-            suite=suite.name,
-            stream=suite.stream.name,
-            scenario=suite.stream.scenario,
-            backbone=suite.backbone.name,
-            strategy=self.cell.strategy.name,
-            seed=self.cell.seed,
-            tasks=self.study.task_infos(),
-            stages=[[task.name for task in group] for group in self.groups],
-            scores=[[_main(task, row) for task in self.study.tasks] for row in rows],
-            metrics=[row["metrics"] for row in rows],
-            probes=[row["probes"] for row in rows],
-            drift=[row["drift"] for row in rows],
-            costs=costs,
-            parameters=self.study.backbone.parameters,
-            peak_memory_bytes=peak_memory(),
-            seconds=sum(cost.train_seconds for cost in costs) + sum(row["seconds"] for row in rows),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            settings=self.cell.settings,
-            provenance=self.study.provenance,
-        )
-
-    def _finished(self, place: int) -> Saved:
-        """What is known of a node, after doing it if need be."""
-        known = self.store.node(self.nodes[place].key)
-        if known is not None:
-            return known
-        self._bring(place - 1)
-        return self._do(place)
-
-    def _bring(self, place: int) -> None:
-        """Makes the learner what it is at a node: as it is, from the disk, or by doing the steps up to there again."""
-        if self.at == place:
+    def write(self, number: int, run: Run) -> None:
+        """Writes a cell's record."""
+        cell = self.cells[number]
+        place = self.folder / cell.filename
+        with writing(place):
+            run.save(place)
+        if run.failure is None:
+            self.progress.say(f"{cell.name}: done in {run.seconds:.0f} s, {place}")
             return
-        known = self.store.node(self.nodes[place].key)
-        found = None if known is None else self.store.load(known)
-        if place == 0 or (known is not None and found is not None):
-            self.learner = self._fresh()
-            self.at = place
-            if known is not None and found is not None:
-                self._restore(known, *found)
-            return
-        self._bring(place - 1)
-        self._do(place)
+        names = "+".join(run.stages[run.failure.stage]) if run.failure.stage >= 0 else "the untrained model"
+        self.progress.say(f"{cell.name}: failed at {names}: {run.failure.reason}; the other runs go on")
 
-    def _do(self, place: int) -> Saved:
-        """Does a node's step on the learner, which is at the node before, and keeps the outcome."""
-        node, learner = self.nodes[place], self.learner
-        stage, group = self.stages[node.stage], self.groups[node.stage]
-        started = time.perf_counter()
-        cost: dict[str, float] = {}
-        if node.step == "train":
-            select_trainable(learner, {task.head for task in group})
-            try:
-                trained = train_stage(learner, self.cell.strategy, stage, group, self.study.accelerator, self.progress)
-            except UserError as error:
-                raise UserError(f"{self.cell.name}: {error}") from error
-            self.progress.leave()
-            cost = {"steps": trained.steps, "tokens": trained.tokens}
-        else:
-            finish_stage(learner, self.cell.strategy, stage)
-        cost |= {
-            "seconds": time.perf_counter() - started,
-            "strategy_bytes": learner.state_bytes(),
-            "trainable": sum(value.numel() for value in learner.trainable().values()),
-        }
-        self.at = place
-        changed = {
-            name: value
-            for name, value in learner.model.named_parameters()
-            if not torch.equal(value.detach(), self.untrained[name])
-        }
-        return self.store.save_node(node.key, changed, learner.state, sorted(learner.trainable()), cost)
-
-    def _restore(self, known: Saved, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
-        for name, parameter in self.learner.model.named_parameters():
-            if name in weights:
-                parameter.data.copy_(weights[name])
-            parameter.requires_grad_(name in known.trainable)
-        self.learner.state = state
-
-    def _fresh(self) -> Learner:
-        """A copy of the backbone with untrained heads for every task."""
-        model = Model(copy.deepcopy(self.study.backbone.body), self.study.backbone.pooling)
-        for task in self.study.tasks:
-            if task.head not in model.heads:
-                model.add_head(task.head, task.outputs, self.cell.seed)
-        model.to(self.study.device)
-        return Learner(model, model, model.layers(), model.head_names(), self.study.suite.training, self.cell.seed)
-
-    def _row(self, place: int, weights_sha256: str) -> Row:
-        """Every task and probe, and how far each layer has moved, at a node: measured once for equal weights."""
-        key = evaluation_key(self.study, self.nodes[0].key, weights_sha256)
-        found = self.store.row(key)
-        if found is None:
-            self._bring(place)
-            found = measure(self.study, self.learner, self.untrained)
-            self.store.save_row(key, found)
-        return found
+    def tell(self, job: Job) -> None:
+        """Says how all tasks stand after a stage."""
+        row, cell = self.graph.row(job), self.cells[job.cell]
+        if row is not None and job.measured and job.place:
+            names = "+".join(task.name for task in stage_tasks(self.study, cell)[self.graph.node(job).stage])
+            scores = ", ".join(f"{task.name} {main_score(task, row):.3f}" for task in self.study.tasks)
+            self.progress.say(f"{cell.name}, after {names}: {scores}")
 
 
-def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Every task and probe, and how far each layer has moved from the untrained weights."""
-    started = time.perf_counter()
-    model = learner.model
-    assert isinstance(model, Model)
-    model.eval()
+@dataclass
+class Work:
+    """What one command does: jobs go to the executor when what they need is done, runs become records.
 
-    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
+    Attributes:
+        waiting: Cells without a record.
+        todo: Jobs that are not done, those that run included.
+        running: Keys of the jobs that the executor has.
+        busy: Key of a job that another command works on -> when to look again.
+        held: Steps of which there may be tensors that this command has not dropped.
+        spared: Steps from which failed ones began: trying those again should not begin at the start.
+    """
 
-    return {
-        "metrics": {task.name: evaluate(learner, task, study.device) for task in study.tasks},
-        "probes": {probe.name: probe.measure(embed) for probe in study.probes},
-        "drift": {
-            layer: relative_distance(learner.body(), untrained, names) for layer, names in learner.layers.items()
-        },
-        "seconds": time.perf_counter() - started,
-    }
+    engine: Engine
+    executor: Executor
+    command: Command
+    waiting: list[int]
 
+    def records(self) -> Iterator[tuple[int, Run]]:
+        """Does all that is to be done; gives each cell's run as soon as it is written."""
+        self.graph = self.engine.graph
+        self.todo = self.graph.to_do(self.waiting)
+        self.running: set[str] = set()
+        self.busy: dict[str, float] = {}
+        self.held = set(self.graph.jobs)
+        self.spared: set[str] = set()
+        self.engine.progress.expect(sum(self.graph.examples(job) for job in self.todo.values()))
+        yield from self._finished()
+        while self.waiting:
+            self._drop()
+            self._start()
+            if not self.running:  # all that is left is done by another command
+                time.sleep(RETRY_SECONDS)
+                continue
+            for job, outcome in self.executor.wait():
+                self.running.discard(job.key)
+                if isinstance(outcome, Halted):
+                    raise KeyboardInterrupt
+                if isinstance(outcome, Busy):
+                    if job.key not in self.busy:
+                        self.engine.progress.say(f"{self.engine.cells[job.cell].name}: another command is at it")
+                    self.busy[job.key] = time.monotonic() + RETRY_SECONDS
+                elif isinstance(outcome, Failed):
+                    yield from self._failed(job, outcome)
+                else:
+                    self.todo.pop(job.key, None)
+                    self.engine.tell(job)
+            yield from self._finished()
+        self._drop()
 
-def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
-    """``||now - before|| / ||before||`` (L2) over the named tensors together."""
-    pairs = [(now[name].detach().cpu().double(), before[name].detach().cpu().double()) for name in names]
-    moved = sum(float((new - old).square().sum()) for new, old in pairs)
-    size = sum(float(old.square().sum()) for _, old in pairs)
-    return (moved / size) ** 0.5 if size > 0 else 0.0
+    def _start(self) -> None:
+        """Gives the executor jobs that need nothing that is still to be done, as many as it has room for."""
+        ready = [
+            job
+            for job in self.todo.values()
+            if job.key not in self.running
+            and job.parent not in self.todo
+            and self.busy.get(job.key, 0.0) <= time.monotonic()
+        ]
+        if self.executor.parallel:  # the longest way first, so that no long run is left alone at the end
+            ready.sort(key=lambda job: -self.graph.ahead[job.key])
+        for job in ready:
+            if self.executor.room:
+                self.running.add(job.key)
+                self.executor.start(job)
 
+    def _finished(self) -> Iterator[tuple[int, Run]]:
+        """Writes the records of the cells of which nothing is to be done any more."""
+        for number in list(self.waiting):
+            if any(node.key in self.todo for node in self.graph.paths[number]):
+                continue
+            run = finished_run(self.graph, number)
+            if run is None:  # damaged since it was done
+                self.todo |= self.graph.to_do([number])
+                continue
+            yield self._written(number, run)
 
-def _stage_cost(steps: Sequence[Mapping[str, float]], evaluate_seconds: float) -> StageCost:
-    """The cost of a stage from its training and, if there is one, what followed it."""
-    return StageCost(
-        train_seconds=sum(cost["seconds"] for cost in steps),
-        evaluate_seconds=evaluate_seconds,
-        trained_tokens=int(steps[0]["tokens"]),
-        steps=int(steps[0]["steps"]),
-        strategy_bytes=int(steps[-1]["strategy_bytes"]),
-        trainable_parameters=int(steps[0]["trainable"]),
-    )
+    def _failed(self, job: Job, outcome: Failed) -> Iterator[tuple[int, Run]]:
+        """Records every run as failed that the step belongs to."""
+        self.spared |= {job.parent, job.key}
+        for number in list(self.waiting):
+            if any(node.key == job.key for node in self.graph.paths[number]):
+                yield self._written(number, failed_run(self.graph, number, job, outcome.reason, outcome.trace))
+        self.todo = still_needed(self.todo, self.graph.paths, self.waiting)
 
+    def _written(self, number: int, run: Run) -> tuple[int, Run]:
+        self.engine.write(number, run)
+        self.waiting.remove(number)
+        return number, run
 
-def _main(task: Task, row: Row) -> float:
-    value: float = row["metrics"][task.name][task.spec.main]
-    return value
+    def _drop(self) -> None:
+        """Frees the tensors of steps from which no job goes on."""
+        needed = self.engine.keeps() | self.spared | set(self.todo) | {job.parent for job in self.todo.values()}
+        self.command.needs(needed)
+        self.command.drop(self.held - needed, needed)
+        self.held &= needed

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
-from torch.optim.lr_scheduler import LambdaLR
 
 from benchmark.batching import evaluation_batches, training_plan
-from benchmark.errors import UserError
 from benchmark.seeding import derive, generator
+from benchmark.team import Team
 from strategies.base import Learner, Stage, Strategy
 from tasks.base import Batch, Rows, Task
 
@@ -27,12 +26,29 @@ class Watch(Protocol):
     def step(self, loss: float, examples: int) -> None:
         """One step was taken on so many examples."""
 
+    def skip(self, examples: int) -> None:
+        """So many examples were trained on before."""
+
+
+class Keeper(Protocol):
+    """Keeps a stage on its way: see `benchmark.checkpoints`."""
+
+    def resume(self, learner: Learner, optimizer: torch.optim.Optimizer) -> list[float]:
+        """Goes on from where the stage was kept; returns the losses of the steps that were done."""
+
+    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Called after every step; may end the training by raising."""
+
+
+class Diverged(ArithmeticError):
+    """A loss or a gradient is not finite."""
+
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage did: optimizer steps, and tokens read without padding."""
+    """What a stage did: the loss of every optimizer step, and tokens read without padding."""
 
-    steps: int
+    losses: list[float]
     tokens: int
 
 
@@ -53,13 +69,14 @@ def train_stage(
     strategy: Strategy,
     stage: Stage,
     tasks: list[Task],
-    accelerator: Accelerator,
+    team: Team,
     watch: Watch,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Trains on a stage's tasks. Order of examples and dropout depend on the run's seed and these tasks alone.
 
     Raises:
-        UserError: a loss or a gradient is not finite.
+        Diverged: a loss or a gradient is not finite.
     """
     names = [task.name for task in tasks]
     settings, model = learner.training, learner.model
@@ -67,31 +84,56 @@ def train_stage(
     strategy.before_stage(learner, stage)
     plan = training_plan(tasks, settings.batch_size, settings.epochs, generator("order", learner.seed, names))
     optimizer = strategy.optimizer(learner)
-    schedule = LambdaLR(optimizer, lambda step: rate_factor(step, len(plan), settings.warmup))
+    peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
+    losses = keeper.resume(learner, optimizer) if keeper is not None else []
+    watch.skip(sum(len(indices) for _, indices in plan[: len(losses)]))
     model.train()
-    for number, (task, indices) in enumerate(plan):
-        batch = task.collate(task.train, indices).to(accelerator.device)
-        # Seeded anew in every step, so that what a strategy draws or runs can't shift the dropout masks that follow.
-        torch.manual_seed(derive("dropout", learner.seed, names, number))
-        with accelerator.autocast():
-            loss = strategy.loss(learner, task, batch)
-        accelerator.backward(loss)
+    for number, (task, indices) in enumerate(plan[len(losses) :], start=len(losses)):
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * rate_factor(number, len(plan), settings.warmup)
+        share = run_batch(learner, strategy, task, indices, team, ("dropout", learner.seed, names, number))
+        loss = team.add_up(share)
+        team.add_gradients(weights)
         strategy.before_step(learner)
-        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
-        value = loss.item()
-        if not (math.isfinite(value) and math.isfinite(norm.item())):
-            raise UserError(
-                f"stage {stage.index + 1} ({', '.join(names)}): loss {value:g}, gradient norm {norm.item():g} at "
-                f"step {number + 1} of {len(plan)}; lower the learning rate or the strategy's strength"
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Diverged(
+                f"loss {loss:g}, gradient norm {norm:g} at step {number + 1} of {len(plan)}; "
+                "lower the learning rate or the strategy's strength"
             )
         optimizer.step()
         strategy.after_step(learner)
-        schedule.step()
         optimizer.zero_grad()
-        watch.step(value, len(batch))
+        losses.append(loss)
+        watch.step(loss, len(indices))
+        if keeper is not None:
+            keeper.keep(learner, optimizer, losses)
     model.eval()
-    return Trained(len(plan), sum(int(task.train.lengths[indices].sum()) for task, indices in plan))
+    return Trained(losses, sum(int(task.train.lengths[indices].sum()) for task, indices in plan))
+
+
+def run_batch(
+    learner: Learner, strategy: Strategy, task: Task, indices: Sequence[int], team: Team, seed: tuple[object, ...]
+) -> float:
+    """Runs this process's share of a batch forward and backward, in parts if need be; returns its share of the loss.
+
+    Parts weigh as many of the batch's choices as they hold, so the sum is the loss of the batch in one piece; dropout
+    is drawn for each part. It is seeded in every step: what a strategy draws or runs can't shift the masks that follow.
+    """
+    parts = [indices[part :: team.parts] for part in range(min(team.parts, len(indices)))]
+    batches = [task.collate(task.train, part) for part in parts]
+    choices = [batch.choices for batch in batches]
+    total = 0.0
+    for part in team.mine(len(batches)):
+        torch.manual_seed(derive(*seed, *([part] if part else [])))
+        with team.autocast():
+            loss = strategy.loss(learner, task, batches[part].to(team.device))
+        if len(batches) > 1:
+            loss = loss * (choices[part] / max(1, sum(choices)))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
 
 
 def finish_stage(learner: Learner, strategy: Strategy, stage: Stage) -> None:
@@ -118,14 +160,14 @@ def select_trainable(learner: Learner, heads: set[str]) -> None:
 
 
 @torch.inference_mode()
-def evaluate(learner: Learner, task: Task, device: torch.device) -> dict[str, float]:
-    """All metrics of a task on its test split."""
+def evaluate(learner: Learner, task: Task, team: Team) -> dict[str, float]:
+    """All metrics of a task on its test split; the team's processes share the batches."""
     learner.model.eval()
-    decisions: list[Any] = [None] * len(task.test.features)
-    for indices in evaluation_batches(task.test.lengths, EVALUATION_TOKENS[device.type]):
+    decided: list[tuple[int, Any]] = []
+    batches = list(evaluation_batches(task.test.lengths, EVALUATION_TOKENS[team.device.type]))
+    for indices in batches[team.rank :: team.count]:
         batch = task.collate(task.test, indices)
-        rows = learner.rows(task, batch.to(device))
-        decided = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
-        for position, decision in zip(indices, decided, strict=True):
-            decisions[position] = decision
-    return task.score(decisions)
+        rows = learner.rows(task, batch.to(team.device))
+        answers = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
+        decided += zip(indices, answers, strict=True)
+    return task.score([decision for _, decision in sorted(team.gather(decided), key=itemgetter(0))])

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from benchmark.loop import make_stage
-from benchmark.study import Study
+from benchmark.study import ENVIRONMENT, Study
 from benchmark.suite import Cell
 from strategies.base import Stage
 from tasks.base import Task
@@ -106,7 +106,7 @@ def _training_data(study: Study, task: Task) -> Mapping[str, object]:
 
 def _environment(study: Study) -> dict[str, object]:
     """Code, versions and machine, as far as they can change a bit."""
-    return study.provenance.model_dump(include={"code_sha256", "python", "platform", "device", "threads", "packages"})
+    return study.provenance.model_dump(include=ENVIRONMENT)
 
 
 def _key(*parts: object) -> str:

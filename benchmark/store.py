@@ -1,17 +1,15 @@
-"""Finished steps on disk: what a run has learned so far, checked when it is read, whole or absent.
+"""Finished steps and checkpoints inside steps: what a run has learned so far, whole or absent.
 
-    <folder>/nodes/<key>.json         what the step cost, where its tensors are, plain values
-    <folder>/tensors/<sha256>.safetensors   weights or state, named by their content
-    <folder>/rows/<key>.json          results of evaluating some weights
+    nodes/<key>          what a finished step cost, where its tensors are, plain values
+    checkpoints/<key>    the same for a step that is not finished, with its optimizer
+    rows/<key>           results of evaluating some weights
 
-JSON files are kept for good. Tensors are kept as long as somebody may go on from them.
+Finished steps and rows are kept for good. Tensors are kept as long as somebody may go on from them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from benchmark.errors import UserError
-from benchmark.output import writing
-from results.record import write_atomically
-
-Say = Callable[[str], None]
+from benchmark.shelf import Say, Shelf
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Saved:
         plain: The state with each tensor replaced by its name in that file.
         trainable: Names of the weights that trained.
         cost: What the step cost, as the engine counts it.
+        losses: The training loss over the step, thinned out.
     """
 
     weights: str
@@ -43,18 +38,40 @@ class Saved:
     plain: Any
     trainable: list[str]
     cost: dict[str, float]
+    losses: list[float]
 
 
 @dataclass(frozen=True)
-class Store:
-    """The finished steps of one folder."""
+class Checkpoint:
+    """A step of a run on its way.
 
-    folder: Path
-    say: Say
+    Attributes:
+        position: Optimizer steps done.
+        weights: The weights that train.
+        state: What the strategy remembers.
+        optimizer: The optimizer's state, as it states it.
+        losses: Of every step done.
+        seconds: That training took so far.
+    """
+
+    position: int
+    weights: Mapping[str, Tensor]
+    state: dict[str, Any]
+    optimizer: dict[str, Any]
+    losses: list[float]
+    seconds: float
+
+
+class Store:
+    """The steps of one folder."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        """Makes nothing until something is kept."""
+        self.shelf = Shelf(folder, say)
 
     def node(self, key: str) -> Saved | None:
         """What is known of a step; None if it is not finished or its file is damaged."""
-        found = self._json("nodes", key)
+        found = self.shelf.read("nodes", key)
         try:
             return None if found is None else Saved(**found)
         except TypeError:  # from another version
@@ -62,7 +79,7 @@ class Store:
 
     def row(self, key: str) -> dict[str, Any] | None:
         """Results of an evaluation, None if there are none."""
-        return self._json("rows", key)
+        return self.shelf.read("rows", key)
 
     def save_row(self, key: str, row: Mapping[str, Any]) -> None:
         """Keeps the results of an evaluation.
@@ -70,7 +87,7 @@ class Store:
         Raises:
             UserError: they can't be written.
         """
-        self._save_json("rows", key, row)
+        self.shelf.write("rows", key, row)
 
     def save_node(
         self,
@@ -79,6 +96,7 @@ class Store:
         state: Mapping[str, Any],
         trainable: list[str],
         cost: dict[str, float],
+        losses: Sequence[float] = (),
     ) -> Saved:
         """Keeps a finished step: the tensors first, then the file that names them.
 
@@ -87,77 +105,60 @@ class Store:
         """
         tensors: dict[str, Tensor] = {}
         plain = _flatten(state, "state", tensors)
-        saved = Saved(self._save_tensors(weights), self._save_tensors(tensors), plain, trainable, cost)
-        self._save_json("nodes", key, vars(saved))
+        saved = Saved(self._put(weights), self._put(tensors), plain, trainable, cost, list(losses))
+        self.shelf.write("nodes", key, vars(saved))
+        self.drop_checkpoint(key)
         return saved
 
     def load(self, saved: Saved) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state after a step; None if a file was dropped or is damaged."""
-        weights, tensors = self._load_tensors(saved.weights), self._load_tensors(saved.state)
+        weights, tensors = self._get(saved.weights), self._get(saved.state)
         return None if weights is None or tensors is None else (weights, _unflatten(saved.plain, tensors))
 
     def has(self, saved: Saved) -> bool:
         """Whether the step's tensors are there; reading them may still find them damaged."""
-        return self._tensors(saved.weights).exists() and self._tensors(saved.state).exists()
+        return self.shelf.place(saved.weights).exists() and self.shelf.place(saved.state).exists()
 
-    def keep_only(self, wanted: set[str]) -> None:
-        """Drops all tensors but these."""
-        for file in sorted((self.folder / "tensors").glob("*.safetensors")):
-            if file.stem not in wanted:
-                with writing(file):
-                    file.unlink(missing_ok=True)
+    def save_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
+        """Keeps a step on its way instead of what was kept of it before.
 
-    def _tensors(self, digest: str) -> Path:
-        return self.folder / "tensors" / f"{digest}.safetensors"
+        Raises:
+            UserError: it can't be written.
+        """
+        before = self.shelf.digests([key], "checkpoints")
+        tensors: dict[str, Tensor] = {}
+        plain = {
+            "position": checkpoint.position,
+            "losses": checkpoint.losses,
+            "seconds": checkpoint.seconds,
+            "state": _flatten(checkpoint.state, "state", tensors),
+            "optimizer": _flatten(checkpoint.optimizer, "optimizer", tensors),
+        }
+        names = {"weights": self._put(checkpoint.weights), "state": self._put(tensors)}
+        self.shelf.write("checkpoints", key, names | plain)
+        self.shelf.drop(before - set(names.values()))
 
-    def _save_tensors(self, tensors: Mapping[str, Tensor]) -> str:
-        content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
-        digest = hashlib.sha256(content).hexdigest()
-        path = self._tensors(digest)
-        if not path.exists():
-            with writing(path):
-                write_atomically(path, content)
-        return digest
-
-    def _load_tensors(self, digest: str) -> dict[str, Tensor] | None:
-        path = self._tensors(digest)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
+    def checkpoint(self, key: str) -> Checkpoint | None:
+        """How far a step had come; None if it was not begun or what was kept is damaged."""
+        found = self.shelf.read("checkpoints", key)
+        weights, tensors = (None, None) if found is None else (self._get(found["weights"]), self._get(found["state"]))
+        if found is None or weights is None or tensors is None:
             return None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != digest:
-            self.say(f"{path}: damaged; it is computed again")
-            with writing(path):
-                path.unlink(missing_ok=True)
-            return None
-        return load(content)
+        state, optimizer = _unflatten(found["state"], tensors), _unflatten(found["optimizer"], tensors)
+        return Checkpoint(found["position"], weights, state, optimizer, found["losses"], found["seconds"])
 
-    def _save_json(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
-        body = json.dumps(value)  # in the order it has: a state may be summed over
-        checked = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "value": json.loads(body)})
-        path = self.folder / kind / f"{key}.json"
-        with writing(path):
-            write_atomically(path, checked + "\n")
+    def drop_checkpoint(self, key: str) -> None:
+        """Forgets how far a step had come."""
+        digests = self.shelf.digests([key], "checkpoints")
+        self.shelf.delete("checkpoints", key)
+        self.shelf.drop(digests - self.shelf.digests([key]))
 
-    def _json(self, kind: str, key: str) -> dict[str, Any] | None:
-        path = self.folder / kind / f"{key}.json"
-        try:
-            checked = json.loads(path.read_text(encoding="utf-8"))
-            value = checked["value"]
-            whole = hashlib.sha256(json.dumps(value).encode()).hexdigest() == checked["sha256"]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            self.say(f"{path}: damaged; it is computed again")
-            return None
-        found: dict[str, Any] = value
-        return found
+    def _put(self, tensors: Mapping[str, Tensor]) -> str:
+        return self.shelf.put(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+
+    def _get(self, digest: str) -> dict[str, Tensor] | None:
+        content = self.shelf.get(digest)
+        return None if content is None else load(content)
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +18,7 @@ from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
 from benchmark.suite import Suite
+from benchmark.team import Team
 from results.record import Provenance, TaskInfo
 from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
@@ -35,14 +38,17 @@ class Study:
     backbone: Backbone
     tasks: list[Task]
     probes: list[SentenceRetrieval]
-    accelerator: Accelerator
+    team: Team
     provenance: Provenance
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to other processes and machines as it is: they read no data and load no backbone."""
+        return _arrive, (self.suite, self.backbone, self.tasks, self.probes, self.device.type, self.provenance)
 
     @property
     def device(self) -> torch.device:
         """Where training runs."""
-        device: torch.device = self.accelerator.device
-        return device
+        return self.team.device
 
     @property
     def backbone_sha256(self) -> list[str]:
@@ -67,13 +73,22 @@ class Study:
         ]
 
 
-def open_study(suite: Suite, device: str, say: Say) -> Study:
+def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, accumulation: int = 1) -> Study:
     """Fetches what is not cached, reads and encodes it, and loads the backbone.
+
+    Args:
+        suite: What to study.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        say: Is told what goes on.
+        threads: That a stage trains with; None leaves it to torch.
+        accumulation: Parts that every batch is cut into, one after another, for models that fill the memory.
 
     Raises:
         UserError: something can't be fetched, read or loaded, there is no such device, or a strategy can't work here.
     """
-    accelerator = _accelerator(device, suite.precision)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    team = Team(_accelerator(device, suite.precision, accumulation))
     fetch.fetch_all(needed_archives(suite), report=say)
     backbone = load_backbone(suite.backbone, backbone_folder(suite.backbone, say))
     try:
@@ -93,7 +108,37 @@ def open_study(suite: Suite, device: str, say: Say) -> Study:
             cell.strategy.check(list(layer_names(backbone.body)), tasks)
         except ValueError as error:
             raise UserError(f"strategy {cell.strategy.name}: {error}") from error
-    return Study(suite, backbone, tasks, probes, accelerator, _provenance(suite, backbone, tasks, probes, accelerator))
+    return Study(suite, backbone, tasks, probes, team, _provenance(suite, backbone, tasks, probes, team))
+
+
+ENVIRONMENT = {"code_sha256", "python", "platform", "device", "threads", "processes", "accumulation", "packages"}
+"""What of a record's provenance can change a bit and is no data: code, versions and machine."""
+
+
+def _arrive(
+    suite: Suite,
+    backbone: Backbone,
+    tasks: list[Task],
+    probes: list[SentenceRetrieval],
+    device: str,
+    made_by: Provenance,
+) -> Study:
+    """A study that was opened by another process.
+
+    Raises:
+        UserError: this process has other code, versions or hardware than that one.
+    """
+    torch.set_num_threads(made_by.threads)
+    team = Team(_accelerator(device, suite.precision, made_by.accumulation))
+    here = _provenance(suite, backbone, tasks, probes, team)
+    for name in sorted(ENVIRONMENT):
+        ours, theirs = getattr(here, name), getattr(made_by, name)
+        if ours != theirs:
+            raise UserError(
+                f"machine {socket.gethostname()}: {name} is {ours}, but where the command runs it is {theirs}; "
+                "their numbers would differ: make the machines equal"
+            )
+    return Study(suite, backbone, tasks, probes, team, made_by)
 
 
 def needed_archives(suite: Suite) -> list[Archive]:
@@ -113,7 +158,7 @@ def _read(source: Source, say: Say) -> Splits:
     return source.read(fetch.fetch(source.archive, report=say))
 
 
-def _accelerator(device: str, precision: str) -> Accelerator:
+def _accelerator(device: str, precision: str, accumulation: int) -> Accelerator:
     """The device to train on.
 
     Raises:
@@ -126,7 +171,8 @@ def _accelerator(device: str, precision: str) -> Accelerator:
     chosen = device if device != "auto" else next(name for name in ("cuda", "mps", "cpu") if present[name])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS can't be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
+    # Cutting batches is left to the loop: accelerate's own way of it weighs parts of unequal size alike.
+    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulation)
 
 
 def _device_name(device: torch.device) -> str:
@@ -139,7 +185,7 @@ def _provenance(
     backbone: Backbone,
     tasks: list[Task],
     probes: list[SentenceRetrieval],
-    accelerator: Accelerator,
+    team: Team,
 ) -> Provenance:
     commit, dirty = provenance.commit()
     hashes = {task.name: {"train": task.train.sha256, "test": task.test.sha256} for task in tasks}
@@ -150,9 +196,11 @@ def _provenance(
         dirty=dirty,
         python=provenance.python_version(),
         platform=provenance.machine(),
-        device=_device_name(accelerator.device),
+        device=_device_name(team.device),
         precision=suite.precision,
         threads=torch.get_num_threads(),
+        processes=team.count,
+        accumulation=team.accumulation,
         packages=provenance.packages(),
         data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
         weights_sha256=backbone.weights_sha256,

@@ -58,6 +58,11 @@ class Batch:
         """Number of examples."""
         return len(self.index)
 
+    @property
+    def choices(self) -> int:
+        """Number of rows that the batch gives: labels that are not ignored."""
+        return int((self.labels != IGNORED).sum())
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return Batch(

@@ -9,6 +9,7 @@ import pytest
 from benchmark.loop import train_stage
 from results.record import Run, load
 from tests.command import TASKS, Retain, caller, is_one_line, write_suite
+from tests.lab import numbers
 
 STRATEGIES = ["naive", "l2_anchor", "ewc", "freeze", "joint"]
 
@@ -31,14 +32,6 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def records(folder: Path) -> dict[str, Run]:
     return {path.name: load(path) for path in sorted(folder.glob("*.json"))}
-
-
-def numbers(run: Run) -> dict[str, Any]:
-    """All of a record but what measures time and memory of the process."""
-    content = run.model_dump(exclude={"seconds", "finished", "peak_memory_bytes"})
-    for cost in content["costs"]:
-        del cost["train_seconds"], cost["evaluate_seconds"]
-    return content
 
 
 def test_a_run_gives_complete_records_a_report_and_a_table(retain: Retain, suite: Path, tmp_path: Path) -> None:
@@ -106,7 +99,7 @@ def test_finished_runs_are_repeated_only_by_other_code(
         trained.append("stage")
         return train_stage(*arguments)
 
-    monkeypatch.setattr("benchmark.engine.train_stage", counted)
+    monkeypatch.setattr("benchmark.worker.train_stage", counted)
     command = ("run", suite, "--strategies", "naive", "--out", tmp_path / "out", "--device", "cpu")
     assert retain(*command)[0] == 0
     first = records(tmp_path / "out")
@@ -144,12 +137,12 @@ def test_an_interrupt_keeps_the_finished_records(
             raise KeyboardInterrupt
         return train_stage(learner, strategy, *rest)
 
-    monkeypatch.setattr("benchmark.engine.train_stage", interrupted)
+    monkeypatch.setattr("benchmark.worker.train_stage", interrupted)
     code, _, said = retain("run", suite, "--out", tmp_path / "out", "--device", "cpu")
     assert code == 130
-    assert said.endswith("retain: interrupted; finished stages are kept, the same command goes on after them\n")
+    assert said.endswith("retain: interrupted; what was done is kept, the same command goes on from there\n")
     assert [run.strategy for run in records(tmp_path / "out").values()] == ["naive"]
-    assert {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()} == {".json", ".safetensors", ".lock"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
@@ -164,4 +157,4 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
     assert is_one_line(said.splitlines(keepends=True)[-1])
     assert "writing failed (No space left on device)" in said
     assert "Traceback" not in said
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()} <= {".lock"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,18 +12,17 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from benchmark.engine import Engine, Walk, measure, relative_distance
-from benchmark.errors import UserError
-from benchmark.loop import evaluate, finish_stage, make_stage, rate_factor, train_stage
-from benchmark.progress import Progress
+from benchmark.loop import Diverged, evaluate, finish_stage, make_stage, rate_factor, train_stage
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
+from benchmark.worker import measure, new_learner, relative_distance
 from results.record import Run
 from strategies.base import Batch, Learner, Stage, Strategy, Task, snapshot
 from strategies.ewc import EWC
 from strategies.freeze import Freeze
 from strategies.l2_anchor import L2Anchor
 from strategies.naive import Naive
+from tests.lab import Ran
 
 SUITE = """
 description: all kinds of task
@@ -65,16 +63,17 @@ class Silent:
     def step(self, loss: float, examples: int) -> None:
         self.losses.append(loss)
 
+    def skip(self, examples: int) -> None:
+        assert examples == 0
+
 
 def run_all(study: Study, folder: Path) -> dict[str, Run]:
-    with Progress(stream=StringIO()) as progress:
-        return {run.strategy: run for run in Engine(study, folder, progress).run()}
+    return Ran(study, folder).by_strategy
 
 
 def untrained(study: Study) -> Learner:
     """The learner at the start of the suite's first run."""
-    with Progress(stream=StringIO()) as progress:
-        return Walk(Engine(study, Path("nowhere"), progress), study.suite.cells[0]).learner
+    return new_learner(study, study.suite.cells[0].seed)
 
 
 def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, Silent]:
@@ -83,7 +82,7 @@ def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, S
     for index in range(stages):
         tasks = [study.tasks[index]]
         stage = make_stage(learner.seed, index, len(study.tasks), tasks, study.device)
-        train_stage(learner, strategy, stage, tasks, study.accelerator, watch)
+        train_stage(learner, strategy, stage, tasks, study.team, watch)
         if strategy.fingerprint_after(stage):
             finish_stage(learner, strategy, stage)
     return learner, watch
@@ -187,7 +186,7 @@ def test_the_backbone_itself_is_never_trained(open_tiny: OpenStudy) -> None:
 
 def test_a_loss_that_is_not_finite_is_an_error_that_says_where(open_tiny: OpenStudy) -> None:
     study = open_tiny(["naive"], ["training.learning_rate=1e30"])
-    with pytest.raises(UserError, match=r"stage 1 \(tiny_sentiment\): .* at step \d+ of 12; lower the learning rate"):
+    with pytest.raises(Diverged, match=r"loss .* at step \d+ of 12; lower the learning rate"):
         train(study, Naive(), stages=1)
 
 
@@ -199,9 +198,9 @@ def test_a_batch_of_one_example_trains(open_tiny: OpenStudy) -> None:
 def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     study = open_tiny(["naive"])
     learner, _ = train(study, Naive(), stages=4)
-    together = [evaluate(learner, task, torch.device("cpu")) for task in study.tasks]
+    together = [evaluate(learner, task, study.team) for task in study.tasks]
     monkeypatch.setattr("benchmark.loop.EVALUATION_TOKENS", {"cpu": 1})
-    assert [evaluate(learner, task, torch.device("cpu")) for task in study.tasks] == together
+    assert [evaluate(learner, task, study.team) for task in study.tasks] == together
 
 
 def test_every_kind_of_task_is_learned_and_the_first_are_forgotten(open_tiny: OpenStudy, tmp_path: Path) -> None:
@@ -255,7 +254,7 @@ def test_row_0_is_measured_once_a_seed(open_tiny: OpenStudy, tmp_path: Path, mon
         measured.append(row["drift"]["layer 1"])
         return row
 
-    monkeypatch.setattr("benchmark.engine.measure", counting)
+    monkeypatch.setattr("benchmark.worker.measure", counting)
     run_all(open_tiny(["naive", "joint"], ["training.epochs=1"]), tmp_path / "runs")
     assert [drift > 0 for drift in measured] == [False, True, True, True, True, True]
 
@@ -269,8 +268,7 @@ def test_no_run_depends_on_what_ran_before_it(open_tiny: OpenStudy, tmp_path: Pa
 
 
 def test_as_many_examples_are_announced_as_are_trained_on(open_tiny: OpenStudy, tmp_path: Path) -> None:
-    with Progress(stream=StringIO()) as progress:
-        Engine(open_tiny(["naive", "ewc", "joint"]), tmp_path / "runs", progress).run()
+    progress = Ran(open_tiny(["naive", "ewc", "joint"]), tmp_path / "runs").progress
     assert progress.done == progress.total
 
 

@@ -12,6 +12,7 @@ import torch
 
 from benchmark.engine import Engine
 from benchmark.loop import Trained, make_stage, train_stage
+from benchmark.plan import plan_study
 from benchmark.progress import Progress
 from benchmark.registry import hyperparameters, strategy_names
 from benchmark.stages import path, plan
@@ -20,6 +21,7 @@ from benchmark.study import Study, open_study
 from benchmark.suite import Cell, Overrides, load_suite
 from results.record import Run
 from strategies.base import Learner, Stage, Strategy
+from tests.lab import Ran, numbers
 
 SUITE = """
 description: three short tasks
@@ -55,23 +57,13 @@ class Lab:
 
     def run(self, study: Study, name: str) -> tuple[dict[str, Run], int, str]:
         """Runs a study in a folder; returns its runs, the examples it trained on, and what was said."""
-        said = StringIO()
-        with Progress(stream=said) as progress:
-            runs = Engine(study, self.folder / name, progress).run()
-        return {run.strategy: run for run in runs}, progress.done, said.getvalue()
+        ran = Ran(study, self.folder / name)
+        return ran.by_strategy, ran.trained, ran.said
 
 
 @pytest.fixture
 def lab(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Lab:
     return Lab(backbone_folder, tmp_path)
-
-
-def numbers(run: Run) -> dict[str, object]:
-    """A record but for seconds, memory of the process and the time of day."""
-    record = run.model_dump(exclude={"seconds", "finished", "peak_memory_bytes"})
-    for cost in record["costs"]:
-        del cost["train_seconds"], cost["evaluate_seconds"]
-    return record
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -228,6 +220,11 @@ def test_every_distinct_stage_is_trained_once(lab: Lab) -> None:
     assert trained == features[0] + 2 * (features[1] + features[2])
 
 
+def said_of(study: Study, folder: Path) -> str:
+    with Progress(stream=StringIO()) as progress:
+        return plan_study(study, Engine(study, folder, progress))
+
+
 def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
     study = lab.open(["naive", "ewc"], ["ewc.lam=[1,10,100]"])
     assert [cell.name for cell in study.suite.cells] == [
@@ -236,8 +233,7 @@ def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
         "ewc-lam10-seed0",
         "ewc-lam100-seed0",
     ]
-    with Progress(stream=StringIO()) as progress:
-        said = Engine(study, lab.folder / "runs", progress).plan()
+    said = said_of(study, lab.folder / "runs")
     features = [len(task.train.features) for task in study.tasks]
     assert said == (
         "tiny: 4 runs, 12 training stages in all; 9 to train since 3 are shared, 0 of them done; "
@@ -245,8 +241,7 @@ def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
     )
     assert not (lab.folder / "runs").exists()
     lab.run(lab.open(["naive"]), "runs")
-    with Progress(stream=StringIO()) as progress:
-        said = Engine(study, lab.folder / "runs", progress).plan()
+    said = said_of(study, lab.folder / "runs")
     # The record of naive is there, but the weights after its first stage were dropped, and EWC needs them.
     assert "9 to train since 3 are shared, 2 of them done" in said
     _, trained, _ = lab.run(study, "runs")
@@ -263,10 +258,10 @@ def test_a_run_goes_on_from_the_stages_that_are_finished(lab: Lab, monkeypatch: 
             raise KeyboardInterrupt
         return train_stage(learner, strategy, stage, *others)
 
-    monkeypatch.setattr("benchmark.engine.train_stage", dies_in_the_last_stage)
+    monkeypatch.setattr("benchmark.worker.train_stage", dies_in_the_last_stage)
     with pytest.raises(KeyboardInterrupt):
         lab.run(study, "broken")
-    monkeypatch.setattr("benchmark.engine.train_stage", train_stage)
+    monkeypatch.setattr("benchmark.worker.train_stage", train_stage)
     runs, trained, _ = lab.run(lab.open(["ewc"]), "broken")
     assert trained == len(study.tasks[2].train.features) < all_examples
     assert numbers(runs["ewc"]) == numbers(whole["ewc"])
@@ -275,7 +270,7 @@ def test_a_run_goes_on_from_the_stages_that_are_finished(lab: Lab, monkeypatch: 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
 def test_damaged_tensors_are_noticed_and_computed_again(lab: Lab, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     whole, _, _ = lab.run(lab.open(["ewc"]), "whole")
-    monkeypatch.setattr(Store, "keep_only", lambda *_: None)
+    monkeypatch.setattr("benchmark.shelf.Command.drop", lambda *_: None)
     lab.run(lab.open(["ewc"], ["ewc.lam=3"]), "runs")
     for file in (lab.folder / "runs" / "stages" / "tensors").iterdir():
         content = bytearray(file.read_bytes())

@@ -1,0 +1,120 @@
+"""What is to be done of a stage graph: every distinct step of a study as one job, and which of them are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from benchmark.stages import Node, evaluation_key, path, stage_tasks
+from benchmark.store import Saved, Store
+from benchmark.study import Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """A step to be done and, where a record needs it, its row of results.
+
+    Attributes:
+        key: Of the step.
+        parent: Key of the step before; empty for the start.
+        cell: Place among the suite's cells of one on whose path the step lies.
+        place: Of the step on that path.
+        measured: Whether every task and probe is measured after it.
+    """
+
+    key: str
+    parent: str
+    cell: int
+    place: int
+    measured: bool
+
+
+class Graph:
+    """The jobs of a study, those of each run in the order of its path."""
+
+    def __init__(self, study: Study, store: Store) -> None:
+        """Asks the store what is known when it is asked what is to do."""
+        self.study, self.store = study, store
+        self.paths: list[list[Node]] = [path(study, cell) for cell in study.suite.cells]
+        self.jobs: dict[str, Job] = {}
+        for cell, nodes in enumerate(self.paths):
+            ends = _ends(nodes)
+            for place, node in enumerate(nodes):
+                known = self.jobs.get(node.key)
+                if known is None or (place in ends and not known.measured):
+                    parent = nodes[place - 1].key if place else ""
+                    self.jobs[node.key] = Job(node.key, parent, cell, place, place in ends)
+
+    def node(self, job: Job) -> Node:
+        """The step that a job does."""
+        return self.paths[job.cell][job.place]
+
+    def rows(self, cell: int) -> list[Job]:
+        """The jobs that give a run its rows of results, the untrained start first."""
+        nodes = self.paths[cell]
+        return [self.jobs[nodes[place].key] for place in _ends(nodes)]
+
+    def examples(self, job: Job) -> int:
+        """Training examples that a job reads, every epoch counted."""
+        node = self.node(job)
+        if node.step != "train":
+            return 0
+        tasks = stage_tasks(self.study, self.study.suite.cells[job.cell])[node.stage]
+        return self.study.suite.training.epochs * sum(len(task.train.features) for task in tasks)
+
+    def to_do(self, cells: Collection[int]) -> dict[str, Job]:
+        """What these cells still need: what is missing, and what it needs whose tensors are gone."""
+        todo: set[str] = set()
+        for cell in cells:
+            needed = False
+            for node in reversed(self.paths[cell]):
+                job = self.jobs[node.key]
+                if not self.known(job) or (needed and not self.readable(job)):
+                    todo.add(node.key)
+                needed = node.key in todo
+        return {key: job for key, job in self.jobs.items() if key in todo}
+
+    def known(self, job: Job) -> bool:
+        """Whether a step is done and, where it should be, measured."""
+        saved = self.saved(job)
+        if job.place and saved is None:
+            return False
+        return not job.measured or self.row(job) is not None
+
+    def readable(self, job: Job) -> bool:
+        """Whether another step can go on from this one without doing it again."""
+        saved = self.saved(job)
+        return job.place == 0 or (saved is not None and self.store.has(saved))
+
+    def saved(self, job: Job) -> Saved | None:
+        """What is kept of a step; None if it is not done, and for the start."""
+        return self.store.node(job.key) if job.place else None
+
+    def row(self, job: Job) -> dict[str, object] | None:
+        """What was measured after a step; None if nothing was."""
+        saved = self.saved(job)
+        start = self.paths[job.cell][0].key
+        return self.store.row(evaluation_key(self.study, start, "" if saved is None else saved.weights))
+
+    @cached_property
+    def ahead(self) -> Mapping[str, int]:
+        """Step -> training examples on the longest way from its beginning to the end of a run."""
+        longest: dict[str, int] = {}
+        for nodes in self.paths:
+            way = 0
+            for node in reversed(nodes):
+                way += self.examples(self.jobs[node.key])
+                longest[node.key] = max(way, longest.get(node.key, 0))
+        return longest
+
+
+def still_needed(todo: Mapping[str, Job], paths: Sequence[Sequence[Node]], cells: Collection[int]) -> dict[str, Job]:
+    """Those of the jobs that lie on the path of one of the cells."""
+    keys = {node.key for cell in cells for node in paths[cell]}
+    return {key: job for key, job in todo.items() if key in keys}
+
+
+def _ends(nodes: Sequence[Node]) -> list[int]:
+    """Places on a path where a stage ends, and that of the start."""
+    return [place for place, node in enumerate(nodes) if place + 1 == len(nodes) or nodes[place + 1].stage > node.stage]

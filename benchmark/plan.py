@@ -1,0 +1,32 @@
+"""What running a suite would take, before it is run."""
+
+from __future__ import annotations
+
+from benchmark.engine import Engine
+from benchmark.launch import Launch, open_launched
+from benchmark.progress import Progress
+from benchmark.stages import plan
+from benchmark.study import Say, Study
+from benchmark.suite import Suite
+
+
+def plan_suite(suite: Suite, launch: Launch, say: Say) -> str:
+    """Runs, stages, how many are shared, how many are done.
+
+    Raises:
+        UserError: something can't be fetched, loaded or read.
+    """
+    study = open_launched(suite, launch, say)
+    with Progress() as progress:
+        return plan_study(study, Engine(study, launch.folder, progress, launch.keep))
+
+
+def plan_study(study: Study, engine: Engine) -> str:
+    """The same of a study that is open."""
+    todo = engine.graph.to_do(engine.waiting())
+    found = plan(engine.graph.paths, set(todo))
+    return (
+        f"{study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
+        f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
+        f"{sum(engine.graph.examples(job) for job in todo.values())} examples to train on"
+    )

@@ -1,0 +1,322 @@
+"""Does the steps of a study, one at a time: brings a learner to where a step begins, does it, keeps the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbone import Model
+from benchmark.checkpoints import Keeper, Stopped, changed_weights, restore_weights, tensors_of
+from benchmark.errors import UserError
+from benchmark.jobs import Job
+from benchmark.loop import Diverged, Watch, evaluate, finish_stage, select_trainable, train_stage
+from benchmark.provenance import peak_memory, reset_peak_memory
+from benchmark.stages import Node, evaluation_key, path, stage_tasks, stages
+from benchmark.store import Saved, Store
+from benchmark.study import Study
+from benchmark.suite import Cell
+from strategies.base import Learner, snapshot
+
+LOSSES = 200
+"""Values that are kept of a stage's training loss."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job was done, or had been before."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Another command works on the same step."""
+
+
+@dataclass(frozen=True)
+class Halted:
+    """Training was asked to stop; where it stood is kept."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job can't be done: why, in one line, and Python's traceback where that tells more."""
+
+    reason: str
+    trace: str = ""
+
+
+Outcome = Done | Busy | Halted | Failed
+
+
+class Lane(Watch, Protocol):
+    """Is told what one worker does."""
+
+    def enter(self, where: str) -> None:
+        """Training of this begins."""
+
+    def leave(self) -> None:
+        """Training of it has ended."""
+
+    def say(self, message: str) -> None:
+        """A line for the user."""
+
+
+class Stop(Protocol):
+    """Whether work should stop."""
+
+    def asked(self) -> bool:
+        """Whether a stage should stop after the step that it is in."""
+
+    def patiently(self) -> AbstractContextManager[object]:
+        """As long as this lasts, somebody asks now and then, so nothing need be broken off."""
+
+
+class Never:
+    """Nobody asks to stop."""
+
+    def asked(self) -> bool:
+        """Never."""
+        return False
+
+    def patiently(self) -> AbstractContextManager[object]:
+        """Changes nothing."""
+        return contextlib.nullcontext()
+
+
+class Worker:
+    """One learner that goes from step to step. Where the next one begins it goes by itself, or reads it from disk."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        lane: Lane,
+        stop: Stop | None = None,
+        checkpoint_seconds: float = math.inf,
+    ) -> None:
+        """Starts nowhere.
+
+        Args:
+            study: What is studied.
+            store: Where steps are kept.
+            lane: Is told what goes on.
+            stop: Whether to stop.
+            checkpoint_seconds: Time between two checkpoints inside a stage.
+        """
+        self.study, self.store, self.lane = study, store, lane
+        self.stop, self.checkpoint_seconds = stop or Never(), checkpoint_seconds
+        self.learner: Learner | None = None
+        self.at = ""
+        self.untrained: dict[str, Tensor] = {}
+
+    def do(self, job: Job) -> Outcome:
+        """Does a job, unless another command is at it.
+
+        Raises:
+            UserError: something can't be written or read.
+        """
+        with self.store.shelf.lock(job.key) as mine:
+            if not self.study.team.agree(mine):
+                return Busy()
+            try:
+                Walk(self, self.study.suite.cells[job.cell]).finish(job.place, job.measured)
+            except Stopped:
+                self.at = ""
+                return Halted()
+            except UserError:
+                raise
+            except Exception as error:  # whatever a strategy or a model does wrong ends its runs, and no others
+                self.at = ""
+                if self.study.team.count > 1 and not isinstance(error, Diverged):
+                    raise  # the other processes wait in vain: all must end
+                return _failed(error)
+        return Done()
+
+    def keeper(self, key: str) -> Keeper:
+        """Keeps a stage on its way."""
+        return Keeper(self.store, key, self.untrained, self.study.team, self.checkpoint_seconds, self.stop.asked)
+
+
+class Walk:
+    """A worker's learner on the path of one run."""
+
+    def __init__(self, worker: Worker, cell: Cell) -> None:
+        """Goes nowhere yet."""
+        self.worker, self.cell = worker, cell
+        self.study, self.store = worker.study, worker.store
+        self.nodes: list[Node] = path(self.study, cell)
+        self.groups = stage_tasks(self.study, cell)
+        self.stages = stages(self.study, cell)
+
+    def finish(self, place: int, measured: bool) -> None:
+        """Does a step and what it needs, as far as it is not done, and measures what comes of it if it should."""
+        saved = self._saved(place)
+        weights = "" if saved is None else saved.weights
+        if measured and self.store.row(key := evaluation_key(self.study, self.nodes[0].key, weights)) is None:
+            learner = self._bring(place, locked=True)
+            with self.store.shelf.lock(key, wait=True):
+                if self.store.row(key) is None:
+                    self.store.save_row(key, measure(self.study, learner, self.worker.untrained))
+
+    def _saved(self, place: int) -> Saved | None:
+        """What is known of a step, after doing it if need be; nothing is kept of the start."""
+        if place == 0:
+            return None
+        return self.store.node(self.nodes[place].key) or self._do(place)
+
+    def _bring(self, place: int, locked: bool = False) -> Learner:
+        """The learner as it is after a step: as it stands, from the disk, or by doing the steps up to there again."""
+        if not self._is_at(place):
+            with contextlib.nullcontext() if locked else self.store.shelf.lock(self.nodes[place].key, wait=True):
+                if not self._read(place):
+                    self._do(place)
+        assert self.worker.learner is not None
+        return self.worker.learner
+
+    def _is_at(self, place: int) -> bool:
+        return self.worker.at == self.nodes[place].key
+
+    def _read(self, place: int) -> bool:
+        """Makes the learner what it is after a step from what the disk holds; False if that is not there."""
+        node = self.nodes[place]
+        if place == 0:
+            self._start()
+        else:
+            known = self.store.node(node.key)
+            found = None if known is None else self.store.load(known)
+            if known is None or found is None:
+                return False
+            self._start()
+            self._restore(known, *found)
+        self.worker.at = node.key
+        return True
+
+    def _do(self, place: int) -> Saved:
+        """Does a step after bringing the learner to the one before, and keeps the outcome."""
+        learner = self._bring(place - 1)
+        self.worker.at = ""
+        with self.worker.stop.patiently() if self.nodes[place].step == "train" else contextlib.nullcontext():
+            saved = self._step(self.nodes[place], learner)
+        self.worker.at = self.nodes[place].key
+        return saved
+
+    def _step(self, node: Node, learner: Learner) -> Saved:
+        """Does a step with the learner that is where it begins."""
+        stage, group = self.stages[node.stage], self.groups[node.stage]
+        names = "+".join(task.name for task in group)
+        reset_peak_memory()
+        started = time.perf_counter()
+        losses: list[float] = []
+        cost: dict[str, float] = {}
+        earlier = 0.0
+        if node.step == "train":
+            select_trainable(learner, {task.head for task in group})
+            self.worker.lane.enter(f"{self.cell.name}, stage {node.stage + 1}/{len(self.groups)} {names}")
+            keeper = self.worker.keeper(node.key)
+            trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, self.worker.lane, keeper)
+            self.worker.lane.leave()
+            losses, earlier = thinned(trained.losses, LOSSES), keeper.before
+            cost = {"steps": len(trained.losses), "tokens": trained.tokens}
+        else:
+            finish_stage(learner, self.cell.strategy, stage)
+        cost |= {
+            "seconds": earlier + time.perf_counter() - started,
+            "strategy_bytes": learner.state_bytes(),
+            "trainable": sum(value.numel() for value in learner.trainable().values()),
+            "peak_memory_bytes": peak_memory(),
+        }
+        changed = changed_weights(learner.model, self.worker.untrained)
+        return self.store.save_node(node.key, changed, learner.state, sorted(learner.trainable()), cost, losses)
+
+    def _restore(self, known: Saved, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        learner = self.worker.learner
+        assert learner is not None
+        restore_weights(learner.model, weights, self.worker.untrained)
+        for name, parameter in learner.model.named_parameters():
+            parameter.requires_grad_(name in known.trainable)
+        learner.state = state
+
+    def _start(self) -> None:
+        """Puts the learner where every run of its seed begins."""
+        self.worker.learner = learner = new_learner(self.study, self.cell.seed)
+        self.worker.untrained = snapshot(tensors_of(learner.model))
+
+
+def new_learner(study: Study, seed: int) -> Learner:
+    """A copy of the backbone with untrained heads for every task."""
+    model = Model(copy.deepcopy(study.backbone.body), study.backbone.pooling)
+    for task in study.tasks:
+        if task.head not in model.heads:
+            model.add_head(task.head, task.outputs, seed)
+    model.to(study.device)
+    return Learner(model, model, model.layers(), model.head_names(), study.suite.training, seed)
+
+
+def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Every task and probe, how far each layer has moved from the untrained weights, and what measuring took.
+
+    Raises:
+        Diverged: a value is not finite.
+    """
+    reset_peak_memory()
+    started = time.perf_counter()
+    model = learner.model
+    assert isinstance(model, Model)
+    model.eval()
+
+    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
+
+    row = {
+        "metrics": {task.name: evaluate(learner, task, study.team) for task in study.tasks},
+        "probes": {probe.name: probe.measure(embed) for probe in study.probes},
+        "drift": {
+            layer: relative_distance(learner.body(), untrained, names) for layer, names in learner.layers.items()
+        },
+    }
+    for name, value in _numbers(row):
+        if not math.isfinite(value):
+            raise Diverged(f"{name} is {value:g} when measured")
+    return row | {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
+
+
+def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
+    """``||now - before|| / ||before||`` (L2) over the named tensors together."""
+    pairs = [(now[name].detach().cpu().double(), before[name].detach().cpu().double()) for name in names]
+    moved = sum(float((new - old).square().sum()) for new, old in pairs)
+    size = sum(float(old.square().sum()) for _, old in pairs)
+    return (moved / size) ** 0.5 if size > 0 else 0.0
+
+
+def thinned(values: Sequence[float], most: int) -> list[float]:
+    """At most so many values: all of them, or means over stretches that are as equal as can be."""
+    if len(values) <= most:
+        return list(values)
+    return [float(np.mean(part)) for part in np.array_split(np.asarray(values), most)]
+
+
+def _numbers(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _failed(error: Exception) -> Failed:
+    """Divergence says all itself; of anything else the type, the message and the traceback."""
+    if isinstance(error, Diverged):
+        return Failed(str(error))
+    message = " ".join(str(error).split())
+    return Failed(f"{type(error).__name__}: {message}", "".join(traceback.format_exception(error)))
