@@ -116,6 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name")
     show.set_defaults(handler=_show)
 
+    standing = commands.add_parser("status", help="which runs of a folder are done, running, failed or to do")
+    standing.add_argument("runs", type=Path, metavar="RUNS", help="a folder that retain run wrote to")
+    standing.set_defaults(handler=_status)
+
+    cleaning = commands.add_parser("clean", help="free the weights that a folder of runs holds")
+    cleaning.add_argument("runs", type=Path, metavar="RUNS", help="a folder that retain run wrote to")
+    cleaning.add_argument("--records", action="store_true", help="delete the records as well: they can't be had back")
+    cleaning.set_defaults(handler=_clean)
+
     tables = commands.add_parser("report", help="tables and plots from records")
     tables.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="records, or folders that hold them")
     tables.add_argument("--out", type=Path, metavar="DIR", help="default: the folder 'report' beside the first record")
@@ -124,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _no_command(options: argparse.Namespace) -> None:
-    raise UserError("name a command: run, fetch, list, show or report; see retain --help")
+    raise UserError("name a command: run, fetch, list, show, status, clean or report; see retain --help")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -180,6 +189,18 @@ def _show(options: argparse.Namespace) -> None:
     from benchmark.show import describe
 
     _print(describe(options.name))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from benchmark.status import status
+
+    _print(status(options.runs, _say))
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from benchmark.status import clean
+
+    _print(clean(options.runs, options.records, _say))
 
 
 def _report(options: argparse.Namespace) -> None:

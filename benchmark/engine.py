@@ -15,6 +15,7 @@ from benchmark.output import writing
 from benchmark.progress import Progress
 from benchmark.shelf import Command
 from benchmark.stages import stage_tasks
+from benchmark.status import Planned, note_plan
 from benchmark.store import Store
 from benchmark.study import Study
 from benchmark.worker import Busy, Failed, Halted
@@ -54,6 +55,7 @@ class Engine:
         for number in runs:
             self.progress.say(f"{self.cells[number].name}: done before, {self.folder / self.cells[number].filename}")
         with self.store.shelf.command() as command:
+            note_plan(self.store.shelf, [self._planned(number) for number in range(len(self.cells))])
             work = Work(self, executor, command, [number for number, run in enumerate(found) if run is None])
             try:
                 runs |= dict(work.records())
@@ -78,6 +80,12 @@ class Engine:
         same_code = {"version": "", "commit": None, "dirty": None}  # what tells is the hash of the sources
         made_by, here = (made.model_copy(update=same_code) for made in (run.provenance, self.study.provenance))
         return run if run.failure is None and run.settings == cell.settings and made_by == here else None
+
+    def _planned(self, number: int) -> Planned:
+        cell, nodes = self.cells[number], self.graph.paths[number]
+        names = [[task.name for task in tasks] for tasks in stage_tasks(self.study, cell)]
+        steps = [[node.key for node in nodes if node.stage == stage] for stage in range(len(names))]
+        return Planned(cell.name, cell.filename, names, steps)
 
     def keeps(self) -> set[str]:
         """Steps whose weights stay though no run needs them."""

@@ -87,7 +87,8 @@ def train_stage(
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
     losses = keeper.resume(learner, optimizer) if keeper is not None else []
-    watch.skip(sum(len(indices) for _, indices in plan[: len(losses)]))
+    if losses:
+        watch.skip(sum(len(indices) for _, indices in plan[: len(losses)]))
     model.train()
     for number, (task, indices) in enumerate(plan[len(losses) :], start=len(losses)):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmark.engine import Engine
+from benchmark.estimate import estimate
 from benchmark.launch import Launch, open_launched
 from benchmark.progress import Progress
 from benchmark.stages import plan
@@ -11,7 +12,7 @@ from benchmark.suite import Suite
 
 
 def plan_suite(suite: Suite, launch: Launch, say: Say) -> str:
-    """Runs, stages, how many are shared, how many are done.
+    """Runs, stages, how many are shared, how many are done; about how long it takes, and how much disk.
 
     Raises:
         UserError: something can't be fetched, loaded or read.
@@ -25,8 +26,23 @@ def plan_study(study: Study, engine: Engine) -> str:
     """The same of a study that is open."""
     todo = engine.graph.to_do(engine.waiting())
     found = plan(engine.graph.paths, set(todo))
-    return (
+    counts = (
         f"{study.suite.name}: {found.runs} runs, {found.from_scratch} training stages in all; {found.trained} "
         f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
         f"{sum(engine.graph.examples(job) for job in todo.values())} examples to train on"
     )
+    if not todo:
+        return counts
+    needs = estimate(engine, todo)
+    return (
+        f"{counts}\nabout {format_interval(needs.seconds)} one stage at a time on this machine, and up to "
+        f"{needs.disk / 2**20:.0f} MiB of weights on the disk with --keep {engine.keep}; tried out on a few batches"
+    )
+
+
+def format_interval(seconds: float) -> str:
+    """Seconds as people say them, such as ``7 min`` or ``2 h 10 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

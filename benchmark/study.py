@@ -55,6 +55,11 @@ class Study:
         """What tells this backbone from all others: hashes of its weights and of everything else about it."""
         return [self.backbone.weights_sha256, self.backbone.settings_sha256]
 
+    def task(self, name: str) -> Task:
+        """The task of this name."""
+        (found,) = [task for task in self.tasks if task.name == name]
+        return found
+
     def task_infos(self) -> list[TaskInfo]:
         """What records say of the tasks."""
         return [

@@ -270,17 +270,9 @@ def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> 
     """
     reset_peak_memory()
     started = time.perf_counter()
-    model = learner.model
-    assert isinstance(model, Model)
-    model.eval()
-
-    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
-
     row = {
         "metrics": {task.name: evaluate(learner, task, study.team) for task in study.tasks},
-        "probes": {probe.name: probe.measure(embed) for probe in study.probes},
+        "probes": measure_probes(study, learner),
         "drift": {
             layer: relative_distance(learner.body(), untrained, names) for layer, names in learner.layers.items()
         },
@@ -289,6 +281,19 @@ def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> 
         if not math.isfinite(value):
             raise Diverged(f"{name} is {value:g} when measured")
     return row | {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
+
+
+def measure_probes(study: Study, learner: Learner) -> dict[str, dict[str, float]]:
+    """Every measure of every probe."""
+    model = learner.model
+    assert isinstance(model, Model)
+    model.eval()
+
+    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
+
+    return {probe.name: probe.measure(embed) for probe in study.probes}
 
 
 def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:

@@ -35,8 +35,8 @@ class L2Anchor(Strategy):
     """Where to: the pretrained weights, or those before the stage."""
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
-        """All settings; whether the stage is the last does not matter."""
-        return {"strategy": self.name, **vars(self)}
+        """All settings; in the first stage both anchors are the pretrained weights."""
+        return {"strategy": self.name, "lam": self.lam} | ({"anchor": self.anchor} if stage.index else {})
 
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Takes the anchor: once, or anew for each stage."""

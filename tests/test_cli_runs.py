@@ -142,7 +142,11 @@ def test_an_interrupt_keeps_the_finished_records(
     assert code == 130
     assert said.endswith("retain: interrupted; what was done is kept, the same command goes on from there\n")
     assert [run.strategy for run in records(tmp_path / "out").values()] == ["naive"]
-    assert {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()} == {".json", ".safetensors", ".lock"}
+    assert {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()} == {
+        ".json",
+        ".safetensors",
+        ".lock",
+    }
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_partial_file(

@@ -1,0 +1,187 @@
+"""What running a study would take, in time and on the disk: tried out on a few examples of each task and strategy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from benchmark.batching import evaluation_batches
+from benchmark.engine import Engine
+from benchmark.jobs import Graph, Job
+from benchmark.loop import EVALUATION_TOKENS, finish_stage, make_stage, train_stage
+from benchmark.stages import stage_tasks
+from benchmark.study import Study
+from benchmark.worker import measure_probes, new_learner
+from strategies.base import Batch, Learner, Strategy
+from strategies.base import Task as StrategyTask
+from strategies.naive import Naive
+from tasks.base import Task
+
+TRIED_EXAMPLES = 2
+"""Examples that a strategy gets for what it does after a stage (its Fisher, say) when it is tried out."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one strategy costs.
+
+    Attributes:
+        step: Its training step, as a multiple of naive fine-tuning's.
+        after: Seconds that it takes after a stage.
+        weights: Bytes of the weights that a stage changes.
+        state: Bytes that it keeps between stages.
+    """
+
+    step: float
+    after: float
+    weights: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What everything in a study costs here.
+
+    Attributes:
+        train: Task -> seconds of naive fine-tuning an example.
+        evaluate: Seconds of measuring all tasks and probes once.
+        strategies: Strategy -> what it costs.
+    """
+
+    train: Mapping[str, float]
+    evaluate: float
+    strategies: Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the jobs of a study take together, one after another.
+
+    Attributes:
+        seconds: Of training, of what strategies do after stages, and of measuring.
+        disk: Most bytes of weights that lie on the disk at once.
+    """
+
+    seconds: float
+    disk: int
+
+
+def estimate(engine: Engine, todo: Mapping[str, Job]) -> Estimate:
+    """Adds up the prices of jobs, those of this machine at this moment."""
+    graph, study = engine.graph, engine.study
+    prices = try_out(study, {study.suite.cells[job.cell].strategy.name for job in todo.values()})
+    seconds = sum(_seconds(graph, prices, job) for job in todo.values())
+    return Estimate(seconds, _peak_disk(engine, prices, todo))
+
+
+def try_out(study: Study, strategies: set[str]) -> Prices:
+    """Times a few examples of each task, and what each of these strategies does with them."""
+    learner = new_learner(study, 0)
+    train = {task.name: _seconds_an_example(study, learner, Naive(), task, 0) for task in study.tasks}
+    evaluate = sum(_evaluation_seconds(study, learner, task) for task in study.tasks) + _probe_seconds(study, learner)
+    cells = {cell.strategy.name: cell.strategy for cell in study.suite.cells if cell.strategy.name in strategies}
+    costs = {name: _cost(study, strategy, train) for name, strategy in cells.items()}
+    return Prices(train, evaluate, costs)
+
+
+def _cost(study: Study, strategy: Strategy, naive: Mapping[str, float]) -> Cost:
+    """Tries a strategy on the cheapest task: a first stage, what follows it, a second stage."""
+    task = min(study.tasks, key=lambda task: naive[task.name])
+    learner = new_learner(study, 0)
+    _seconds_an_example(study, learner, strategy, task, 0)
+    weights = sum(value.nbytes for value in learner.trainable().values())
+    stage = make_stage(0, 0, 2, [task], study.device)
+    wanted, seconds = [0], 0.0
+
+    def few(task: StrategyTask, count: int, batch_size: int) -> Iterator[Batch]:
+        wanted[0] += min(count, len(study.task(task.name).train.features))
+        return stage.examples(task, min(count, TRIED_EXAMPLES), batch_size)
+
+    if strategy.fingerprint_after(stage):
+        started = time.perf_counter()
+        finish_stage(learner, strategy, replace(stage, examples=few))
+        seconds = (time.perf_counter() - started) * max(1.0, wanted[0] / TRIED_EXAMPLES)
+    step = _seconds_an_example(study, learner, strategy, task, 1) / naive[task.name]
+    return Cost(step, seconds, weights, learner.state_bytes())
+
+
+def _seconds_an_example(study: Study, learner: Learner, strategy: Strategy, task: Task, index: int) -> float:
+    """Trains on two batches of texts of middling length; the first warms up, the second counts."""
+    size = study.suite.training.batch_size
+    near = np.argsort(np.abs(task.train.lengths - task.train.lengths.mean()), kind="stable")
+    chosen = np.resize(near[:size], 2 * size)
+    features, lengths = task.train.features.select(chosen.tolist()), task.train.lengths[chosen]
+    short = replace(task, train=replace(task.train, features=features, lengths=lengths))
+    watch = _Clock()
+    with_one_epoch = replace(learner, training=replace(learner.training, epochs=1))
+    train_stage(with_one_epoch, strategy, make_stage(0, index, 2, [short], study.device), [short], study.team, watch)
+    learner.state = with_one_epoch.state
+    return (watch.times[-1] - watch.times[-2]) / size
+
+
+@dataclass
+class _Clock:
+    """Notes when steps end."""
+
+    times: list[float] = field(default_factory=list)
+
+    def step(self, loss: float, examples: int) -> None:
+        self.times.append(time.perf_counter())
+
+    def skip(self, examples: int) -> None:
+        raise AssertionError("nothing was kept that could be gone on from")
+
+
+def _evaluation_seconds(study: Study, learner: Learner, task: Task) -> float:
+    """Evaluates a batch of middling length, and takes it for all."""
+    batches = list(evaluation_batches(task.test.lengths, EVALUATION_TOKENS[study.device.type]))
+    tokens = [len(batch) * int(task.test.lengths[batch].max()) for batch in batches]
+    middle = batches[int(np.argsort(tokens)[len(tokens) // 2])]
+    learner.model.eval()
+    started = time.perf_counter()
+    with torch.inference_mode():
+        learner.rows(task, task.collate(task.test, middle).to(study.device))
+    taken = time.perf_counter() - started
+    return taken * sum(tokens) / max(1, len(middle) * int(task.test.lengths[middle].max()))
+
+
+def _probe_seconds(study: Study, learner: Learner) -> float:
+    started = time.perf_counter()
+    measure_probes(study, learner)
+    return time.perf_counter() - started
+
+
+def _seconds(graph: Graph, prices: Prices, job: Job) -> float:
+    """What a job takes: its step, as far as it is not done, and measuring."""
+    node, cell = graph.node(job), graph.study.suite.cells[job.cell]
+    cost = prices.strategies[cell.strategy.name]
+    seconds = prices.evaluate if job.measured else 0.0
+    if node.step == "after":
+        return seconds + cost.after
+    for task in stage_tasks(graph.study, cell)[node.stage] if node.step == "train" else ():
+        step = cost.step if node.stage else 1.0  # what strategies add, they mostly add once there is something to keep
+        seconds += prices.train[task.name] * graph.study.suite.training.epochs * len(task.train.features) * step
+    return seconds
+
+
+def _peak_disk(engine: Engine, prices: Prices, todo: Mapping[str, Job]) -> int:
+    """Goes through the jobs as they will be done, and counts what must be kept after each."""
+    sizes = {key: _bytes(engine.graph, prices, job) for key, job in todo.items()}
+    left, peak, there = list(todo.values()), 0, set[str]()
+    kept = engine.keeps()
+    while left:
+        there.add(left.pop(0).key)
+        peak = max(peak, sum(sizes[key] for key in there))
+        needed = kept | {job.parent for job in left}
+        there &= needed
+    return peak
+
+
+def _bytes(graph: Graph, prices: Prices, job: Job) -> int:
+    node = graph.node(job)
+    cost = prices.strategies[graph.study.suite.cells[job.cell].strategy.name]
+    return 0 if node.step == "start" else cost.weights + cost.state
