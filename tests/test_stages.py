@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -222,7 +223,11 @@ def test_every_distinct_stage_is_trained_once(lab: Lab) -> None:
 
 def said_of(study: Study, folder: Path) -> str:
     with Progress(stream=StringIO()) as progress:
-        return plan_study(study, Engine(study, folder, progress))
+        counts, estimated = plan_study(study, Engine(study, folder, progress)).splitlines()
+    assert re.fullmatch(
+        r"about \d+ (s|min) one stage at a time .* up to \d+ MiB of weights on the disk with --keep none; .*", estimated
+    )
+    return counts
 
 
 def test_a_dry_run_counts_and_trains_nothing(lab: Lab) -> None:
