@@ -90,10 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--checkpoint-minutes",
-        type=_minutes,
+        type=_amount,
         default=10.0,
         metavar="M",
         help="keep a stage on its way every M minutes; 0: only when it is interrupted; default: 10",
+    )
+    run.add_argument("--executor", choices=["local", "ray"], default="local", help="where stages are trained")
+    run.add_argument("--address", default="", metavar="A", help="of a Ray cluster, or auto; default: start one here")
+    run.add_argument("--stage-gpus", type=_amount, default=0.0, metavar="N", help="that Ray sets aside for a stage")
+    run.add_argument("--stage-memory", type=_amount, default=0.0, metavar="GB", help="the same of memory")
+    run.add_argument(
+        "--track",
+        choices=["tensorboard", "wandb", "mlflow", "trackio"],
+        default="",
+        help="send every new record to a tracker; default: none",
     )
     run.add_argument(
         "--dry-run", action="store_true", help="only say what would be trained, and what is shared or done"
@@ -148,13 +158,18 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.plan import plan_suite
 
     launch = Launch(
-        folder,
-        options.device,
-        options.jobs,
-        options.threads,
-        options.accumulate,
-        options.keep,
-        options.checkpoint_minutes,
+        folder=folder,
+        device=options.device,
+        jobs=options.jobs,
+        threads=options.threads,
+        accumulation=options.accumulate,
+        keep=options.keep,
+        checkpoint_minutes=options.checkpoint_minutes,
+        executor=options.executor,
+        address=options.address,
+        stage_gpus=options.stage_gpus,
+        stage_memory=options.stage_memory,
+        track=options.track,
     )
     if options.dry_run:
         _print(plan_suite(suite, launch, _say))
@@ -231,14 +246,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _minutes(text: str) -> float:
+def _amount(text: str) -> float:
     try:
-        minutes = float(text)
+        amount = float(text)
     except ValueError:
-        minutes = -1.0
-    if not 0 <= minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' should be a number of minutes of at least 0")
-    return minutes
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' should be a number of at least 0")
+    return amount
 
 
 def _version() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from benchmark.stages import stage_tasks
 from benchmark.status import Planned, note_plan
 from benchmark.store import Store
 from benchmark.study import Study
+from benchmark.suite import Cell
 from benchmark.worker import Busy, Failed, Halted
 from results.record import RecordError, Run, load
 
@@ -30,9 +31,16 @@ RETRY_SECONDS = 0.5
 class Engine:
     """Runs the cells of a study. Steps that several runs share, or that were finished before, are not repeated."""
 
-    def __init__(self, study: Study, folder: Path, progress: Progress, keep: Keep = "none") -> None:
-        """Records go into the folder, finished steps into its folder ``stages``."""
-        self.study, self.folder, self.progress, self.keep = study, folder, progress, keep
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        progress: Progress,
+        keep: Keep = "none",
+        listener: Callable[[Cell, Run], None] = lambda cell, run: None,
+    ) -> None:
+        """Records go into the folder, finished steps into its folder ``stages``; the listener gets every new record."""
+        self.study, self.folder, self.progress, self.keep, self.listener = study, folder, progress, keep, listener
         self.cells = study.suite.cells
         self.store = Store(folder / "stages", progress.say)
         self.graph = Graph(study, self.store)
@@ -99,6 +107,7 @@ class Engine:
         place = self.folder / cell.filename
         with writing(place):
             run.save(place)
+        self.listener(cell, run)
         if run.failure is None:
             self.progress.say(f"{cell.name}: done in {run.seconds:.0f} s, {place}")
             return

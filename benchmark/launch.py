@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from signal import SIGINT
+from typing import Literal
 
 import torch
 
@@ -17,7 +20,7 @@ from benchmark.interrupts import Interrupts
 from benchmark.progress import Progress
 from benchmark.store import Store
 from benchmark.study import Say, Study, open_study
-from benchmark.suite import Suite
+from benchmark.suite import Cell, Suite
 from benchmark.together import Leader, TeamStore, follow
 from benchmark.worker import Worker
 from results.record import Run
@@ -35,6 +38,11 @@ class Launch:
         accumulation: Parts that every batch is cut into.
         keep: Which weights stay.
         checkpoint_minutes: Time between two checkpoints inside a stage; 0 makes none.
+        executor: ``local`` for processes of this machine, ``ray`` for tasks of a Ray cluster.
+        address: Of the Ray cluster; empty starts one here.
+        stage_gpus: That Ray sets aside for each stage.
+        stage_memory: Gigabytes that Ray sets aside for each stage; 0 leaves it to Ray.
+        track: Tracker that new records are sent to; empty for none.
     """
 
     folder: Path
@@ -44,6 +52,11 @@ class Launch:
     accumulation: int = 1
     keep: Keep = "none"
     checkpoint_minutes: float = 10.0
+    executor: Literal["local", "ray"] = "local"
+    address: str = ""
+    stage_gpus: float = 0.0
+    stage_memory: float = 0.0
+    track: str = ""
 
     @property
     def checkpoint_seconds(self) -> float:
@@ -58,9 +71,10 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
         UserError: something can't be fetched, loaded, read or written, or does not fit together.
         KeyboardInterrupt: a signal came, whose number is its argument; what was done is kept.
     """
+    _check(launch)
     study = open_launched(suite, launch, say)
-    if study.team.count > 1 and launch.jobs > 1:
-        raise UserError("--jobs trains several models at once, accelerate launch one on several processes: use one")
+    if study.team.count > 1 and (launch.jobs > 1 or launch.executor != "local"):
+        raise UserError("--jobs and --executor train several models at once, accelerate launch one together: use one")
     with Interrupts(say) as interrupts:
         try:
             if not study.team.main:
@@ -69,10 +83,33 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
                 follow(Worker(study, store, lane, interrupts, launch.checkpoint_seconds))
                 return []
             with Progress() as progress:
-                engine = Engine(study, launch.folder, progress, launch.keep)
+                engine = Engine(study, launch.folder, progress, launch.keep, _listener(launch, progress))
                 return engine.run(_executor(study, launch, progress, interrupts))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(interrupts.signal or SIGINT) from None
+
+
+def _check(launch: Launch) -> None:
+    """Refuses what does not fit together, and what needs a package that is not installed."""
+    if launch.executor == "ray" and launch.jobs > 1:
+        raise UserError("--jobs counts processes of this machine; with --executor ray, as many stages run as fit")
+    if launch.executor == "local" and (launch.address or launch.stage_gpus or launch.stage_memory):
+        raise UserError("--address, --stage-gpus and --stage-memory are for --executor ray")
+    if launch.executor == "ray" and find_spec("ray") is None:
+        raise UserError("--executor ray needs Ray: pip install 'retain[ray]'")
+    if launch.track:
+        from benchmark.tracking import check_tracker
+
+        check_tracker(launch.track)
+
+
+def _listener(launch: Launch, progress: Progress) -> Callable[[Cell, Run], None]:
+    """What is done with every new record."""
+    if not launch.track:
+        return lambda cell, run: None
+    from benchmark.tracking import track
+
+    return lambda cell, run: track(launch.track, Path(cell.filename).stem, run, launch.folder, progress.say)
 
 
 def open_launched(suite: Suite, launch: Launch, say: Say) -> Study:
@@ -88,6 +125,11 @@ def open_launched(suite: Suite, launch: Launch, say: Say) -> Study:
 
 
 def _executor(study: Study, launch: Launch, progress: Progress, interrupts: Interrupts) -> Executor:
+    if launch.executor == "ray":
+        from benchmark.ray_executor import RayTasks, Resources
+
+        resources = Resources(launch.address, launch.stage_gpus, int(launch.stage_memory * 2**30))
+        return RayTasks(study, launch.folder, progress, resources, launch.checkpoint_seconds)
     if launch.jobs > 1:
         return Processes(study, launch.folder, progress, launch.jobs, launch.checkpoint_seconds)
     folder, kind = launch.folder / "stages", InProcess
