@@ -36,16 +36,17 @@ def test_x(study: Study, tmp_path: Path) -> None:
     import time
     from ray.cluster_utils import Cluster
     from benchmark.ray_executor import RayTasks, Resources
+
     serial = Ran(study, tmp_path / "serial")
-    t=time.time()
+    t = time.time()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     node = cluster.add_node(num_cpus=1)
-    print("cluster", time.time()-t)
+    print("cluster", time.time() - t)
     said = StringIO()
     with Progress(stream=said) as progress:
         engine = Engine(study, tmp_path / "ray", progress)
         runs = engine.run(RayTasks(study, tmp_path / "ray", progress, Resources(cluster.address)))
-    print(said.getvalue(), time.time()-t)
+    print(said.getvalue(), time.time() - t)
     cluster.shutdown()
-    print("cluster", time.time()-t)
+    print("cluster", time.time() - t)
     assert [numbers(run) for run in runs] == [numbers(run) for run in serial.runs]
