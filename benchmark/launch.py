@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +25,9 @@ from benchmark.suite import Cell, Suite
 from benchmark.together import Leader, TeamStore, follow
 from benchmark.worker import Worker
 from results.record import Run
+
+QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
+"""Keeps Ray from reporting to its makers, and from printing pages of its own log; read when it is imported."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ def open_launched(suite: Suite, launch: Launch, say: Say) -> Study:
 
 def _executor(study: Study, launch: Launch, progress: Progress, interrupts: Interrupts) -> Executor:
     if launch.executor == "ray":
+        for name, value in QUIET_RAY.items():
+            os.environ.setdefault(name, value)
         from benchmark.ray_executor import RayTasks, Resources
 
         resources = Resources(launch.address, launch.stage_gpus, int(launch.stage_memory * 2**30))

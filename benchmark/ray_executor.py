@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import socket
 import uuid
 from dataclasses import dataclass, field
@@ -70,6 +69,10 @@ class RayTasks:
         self.lane = progress.lane()
         self.running: dict[ray.ObjectRef[Answer], Job] = {}
         _join(resources.address)
+        needs = {"CPU": study.provenance.threads, "GPU": resources.gpus, "memory": resources.memory}
+        if not any(all(node["Resources"].get(name, 0) >= need for name, need in needs.items()) for node in ray.nodes()):
+            wanted = ", ".join(f"{need:g} {name}" for name, need in needs.items() if need)
+            progress.say(f"no machine of the cluster has {wanted} now: stages wait for one that has")
         self.study = ray.put(study)
         self.settings = (uuid.uuid4().hex, folder.absolute(), checkpoint_seconds)
         self.task = ray.remote(_do).options(
@@ -104,7 +107,7 @@ class RayTasks:
 
     def _outcome(self, task: ray.ObjectRef[Answer]) -> Outcome:
         try:
-            answer = ray.get(task)
+            answer: Answer = ray.get(task)
         except ray.exceptions.RayError as error:  # its process or machine was lost too often
             return Failed(f"Ray gave up: {' '.join(str(error).split())}")
         for tell in answer.told:
@@ -120,9 +123,8 @@ def _join(address: str) -> None:
     Raises:
         UserError: there is no cluster at the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"--address {address}: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import torch
 from tasks.sources.archive import Archive, Member
 from tasks.sources.base import Row, Splits
 from tasks.spec import Kind, ProbeSpec, TaskSpec
+
+# Ray reads these when it is imported: nothing of a test's cluster goes to the home folder, the network or the terminal.
+os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
 WORDS = [
     f"{first}{second}" for first in ("ba", "co", "di", "fu", "ge", "ha") for second in ("lo", "mi", "nu", "ra", "se")

@@ -26,8 +26,7 @@ from strategies.naive import Naive
 from tests.command import write_suite
 from tests.lab import Ran, numbers
 
-# Ray warns of what it will change one day, and leaves files and processes to its own cleaning.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.slow
 
 PAUSE = 0.1
 """Seconds in every step of a slow run: long enough to be met in the middle."""
@@ -72,9 +71,11 @@ def study(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Ite
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    soon = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
+    made = Cluster(initialize_head=True, head_node_args=head)
     yield made
-    made.shutdown()  # type: ignore[no-untyped-call]
+    made.shutdown()
 
 
 def on_ray(study: Study, folder: Path, address: str, **settings: Any) -> tuple[list[Run], str]:
