@@ -1,4 +1,4 @@
-"""One finished run as it lies on disk: raw numbers and where they came from, nothing derived."""
+"""One run as it lies on disk, finished or failed: raw numbers and where they came from, nothing derived."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 SCHEMA = 1
 
@@ -56,6 +56,29 @@ class StageCost(_Strict):
     """Weights that the optimizer could move in this stage, heads included."""
 
 
+class Failure(_Strict):
+    """Where and why a run ended before its end."""
+
+    stage: int
+    """The stage that failed, counted from 0; -1 if already measuring the untrained model failed."""
+    reason: str
+    """One line. What is no printable character in it becomes a space: an error message can hold anything."""
+    trace: str = ""
+    """Python's traceback, for whoever mends it; empty where the reason says it all."""
+
+    @field_validator("reason")
+    @classmethod
+    def _one_line(cls, reason: str) -> str:
+        printable = "".join(character if character.isprintable() else " " for character in reason)
+        return " ".join(printable.split()) or "no reason given"
+
+    @field_validator("trace")
+    @classmethod
+    def _encodable(cls, trace: str) -> str:
+        """A lone surrogate, as in the name of a file that is not UTF-8, could not be written."""
+        return trace.encode(errors="backslashreplace").decode()
+
+
 class Provenance(_Strict):
     """Everything needed to say what produced the numbers."""
 
@@ -70,6 +93,10 @@ class Provenance(_Strict):
     device: str
     precision: str
     threads: int
+    processes: int = 1
+    """Processes that trained one model together, each a share of every batch."""
+    accumulation: int = 1
+    """Parts that every batch was cut into, one after another."""
     packages: dict[str, str]
     data_sha256: dict[str, dict[str, str]]
     """Task or probe -> split -> SHA-256 of the rows that were used, after any limit."""
@@ -83,7 +110,8 @@ class Run(_Strict):
     """One strategy trained over one stream with one seed.
 
     Row ``s`` of ``scores``, ``metrics``, ``probes`` and ``drift`` is the state after ``s`` stages; row 0 is
-    the pretrained backbone with untrained heads. S is the number of stages, T of tasks.
+    the pretrained backbone with untrained heads. S is the number of stages, T of tasks. Where a run failed,
+    rows and costs end before the stage that failed: its last row is not the end of its stream.
     """
 
     schema_version: int = SCHEMA
@@ -95,7 +123,10 @@ class Run(_Strict):
     seed: int
     tasks: list[TaskInfo]
     stages: list[list[str]]
-    """Names of the tasks that each stage trained together, in order; ``joint`` has one stage with all."""
+    """Names of the tasks that each stage trained together, in order; ``joint`` has one stage with all.
+
+    Every stage that was planned, also those that a failed run never reached.
+    """
     scores: list[list[float]]
     """Main score of every task after every stage, shape (S + 1, T)."""
     metrics: list[dict[str, dict[str, float]]]
@@ -106,6 +137,13 @@ class Run(_Strict):
     """Row -> layer, from the input up -> ``||theta - theta0|| / ||theta0||`` (L2); row 0 is all zeros."""
     costs: list[StageCost]
     """One per stage, length S."""
+    losses: list[list[float]] = []
+    """One list per finished stage: the training loss over the stage's steps, in order.
+
+    At most 200 values, each the mean over an equal stretch of steps. Empty in records from before it was noted.
+    """
+    failure: Failure | None = None
+    """Where and why the run ended before its end; None if it reached it."""
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int
@@ -120,28 +158,51 @@ class Run(_Strict):
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> Run:
-        rows, names = len(self.stages) + 1, [task.name for task in self.tasks]
+        names = [task.name for task in self.tasks]
+        if self.failure is not None and self.failure.stage not in range(-1, len(self.stages)):
+            raise ValueError(f"failure.stage is {self.failure.stage}, there are {len(self.stages)} stages")
+        rows = 1 + (len(self.stages) if self.failure is None else self.failure.stage)
+        stages = max(rows - 1, 0)
         for field in ("scores", "metrics", "probes", "drift"):
             if len(getattr(self, field)) != rows:
                 raise ValueError(f"{field} has {len(getattr(self, field))} rows, {rows} expected")
         if any(len(row) != len(names) for row in self.scores):
             raise ValueError(f"every row of scores needs {len(names)} values, one a task")
-        if len(self.costs) != len(self.stages):
-            raise ValueError(f"costs has {len(self.costs)} entries, {len(self.stages)} expected")
+        if len(self.costs) != stages:
+            raise ValueError(f"costs has {len(self.costs)} entries, {stages} expected")
+        if len(self.losses) not in (0, stages):
+            raise ValueError(f"losses has {len(self.losses)} entries, {stages} or none expected")
         unknown = {name for stage in self.stages for name in stage} - set(names)
         if unknown:
             raise ValueError(f"stages name unknown tasks: {', '.join(sorted(unknown))}")
         return self
 
     @property
+    def failed(self) -> bool:
+        """Whether the run ended before its end."""
+        return self.failure is not None
+
+    @property
     def learned_at(self) -> list[int | None]:
-        """For each task the row of ``scores`` right after the stage that trained it; None if none did."""
+        """For each task the row of ``scores`` right after the stage that trains it; None if none does.
+
+        A failed run lacks the rows from the stage that failed on.
+        """
         rows = {name: row for row, stage in enumerate(self.stages, start=1) for name in stage}
         return [rows.get(task.name) for task in self.tasks]
 
     def save(self, path: Path) -> None:
         """Writes the record as JSON: beside its place, flushed, then renamed, so it is whole or absent."""
         write_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+
+FinishedRun = NewType("FinishedRun", Run)
+"""A run that reached its end, so that its last row is the end. Whatever reads a last row asks for this type."""
+
+
+def finished_runs(runs: Iterable[Run]) -> list[FinishedRun]:
+    """Those that reached their end, in order."""
+    return [FinishedRun(run) for run in runs if not run.failed]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
