@@ -1,1 +1,1 @@
-"""From finished runs to answers: records, metrics of the score matrix, tables and plots. Imports no torch."""
+"""From run records to answers: records, metrics of the score matrix, tables and plots. Imports no torch."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from results.record import RecordError, Run
+from results.record import FinishedRun, RecordError, Run, finished_runs
 
 _TITLE_FACTS = ("run.suite", "run.stream", "run.backbone")
 _MOST_DIFFERENCES = 4
@@ -34,6 +34,17 @@ class Variant:
     label: str
     """The strategy's name, and in parentheses the hyperparameters that tell it from others of that name."""
     runs: list[Run]
+    """Finished and failed, by seed."""
+
+    @property
+    def finished(self) -> list[FinishedRun]:
+        """The runs that means are over."""
+        return finished_runs(self.runs)
+
+    @property
+    def failed(self) -> list[Run]:
+        """The runs that ended before their end."""
+        return [run for run in self.runs if run.failed]
 
     @property
     def is_sequence(self) -> bool:

@@ -129,9 +129,14 @@ def _is_sequence(matrix: NDArray[np.float64]) -> bool:
 
 
 def _learned(matrix: NDArray[np.float64], learned_at: LearnedAt) -> Iterator[tuple[int, int]]:
-    """The index of every learned task with the row right after its stage."""
+    """The index of every learned task with the row right after its stage.
+
+    A matrix that ends before that row is a failed run's, and its last row is not the end: it has no measures.
+    """
     if len(learned_at) != matrix.shape[1]:
         raise ValueError(f"learned_at has {len(learned_at)} entries for {matrix.shape[1]} tasks")
+    if any(row is not None and row >= len(matrix) for row in learned_at):
+        raise ValueError("the matrix ends before a stage that learned_at names: the run failed")
     return ((t, row) for t, row in enumerate(learned_at) if row is not None)
 
 

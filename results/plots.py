@@ -1,4 +1,7 @@
-"""The figures: every function takes runs of one protocol and returns what ``style.save`` writes."""
+"""The figures: every function takes runs of one protocol and returns what ``style.save`` writes.
+
+Failed runs are left out, and every figure says above it which; at least one run must have finished.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from numpy.typing import NDArray
 
 from results import metrics
 from results.groups import Variant, variants
-from results.record import Run
+from results.record import FinishedRun, Run
 from results.style import (
     FONT_POINTS,
     LINE_INCHES,
     MUTED,
     End,
     Look,
+    caption_above,
     house_style,
     label_at_right,
     labels_height,
@@ -43,11 +47,12 @@ _LOG_FROM_RATIO = 30
 @house_style()
 def scores_over_stages(runs: Sequence[Run]) -> Figure:
     """One panel per task, one line per strategy: the score after every stage; a band spans the seeds."""
-    shown = variants(runs)
+    shown, left_out = _shown(runs)
     styles = looks([variant.is_sequence for variant in shown])
-    longest = _longest(runs)
+    longest = _longest(shown)
     columns = 1 if len(longest.tasks) <= 3 else 2
     figure = new_figure(1.0)
+    caption = caption_above(figure, left_out)
     panels = _panels(figure, len(longest.tasks), columns)
     for index, (axes, task) in enumerate(zip(panels, longest.tasks, strict=True)):
         for variant, look in zip(shown, styles, strict=True):
@@ -62,15 +67,15 @@ def scores_over_stages(runs: Sequence[Run]) -> Figure:
     legend = legend_below(figure, [*handles, Line2D([], [], **_TRAINED)], [*labels, "stage that trains the task"])
     rows = math.ceil(len(panels) / columns)
     each = 1.0 if rows <= 4 else 0.75
-    figure.set_figheight(rows * each + names + legend + 2 * LINE_INCHES)
+    figure.set_figheight(caption + rows * each + names + legend + 2 * LINE_INCHES)
     return figure
 
 
 @house_style()
 def score_matrices(runs: Sequence[Run]) -> list[Figure]:
     """Heat maps of the score matrices (means over seeds), as many to a figure as fit a page."""
-    shown = variants(runs)
-    longest = _longest(runs)
+    shown, left_out = _shown(runs)
+    longest = _longest(shown)
     columns = 2 if len(longest.tasks) <= 4 and len(shown) > 1 else 1
     titles = [wrap(variant.label, 34 // columns) for variant in shown]
     panel = (len(longest.stages) + 1) * 0.16 + 0.1 + LINE_INCHES * max(map(_lines, titles))
@@ -78,7 +83,7 @@ def score_matrices(runs: Sequence[Run]) -> list[Figure]:
     rows = max(1, int((_PAGE_INCHES - names) / panel))
     named = list(zip(shown, titles, strict=True))
     pages = [named[start : start + rows * columns] for start in range(0, len(named), rows * columns)]
-    return [_matrix_page(page, longest, columns, panel, names) for page in pages]
+    return [_matrix_page(page, longest, columns, panel, names, left_out) for page in pages]
 
 
 @house_style()
@@ -87,16 +92,17 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
 
     A run of one stage has no learning accuracy: its star stands at its final average.
     """
-    shown = variants(runs)
+    shown, left_out = _shown(runs)
     handles, names, undefined = [], [], []
     figure = new_figure(1.0)
+    caption = caption_above(figure, left_out)
     axes = figure.subplots()
     for variant, look in zip(shown, looks([variant.is_sequence for variant in shown]), strict=True):
-        kept = [metrics.retention(run.probes, probe, measure) for run in variant.runs]
+        kept = [metrics.retention(run.probes, probe, measure) for run in variant.finished]
         if None in kept:
             undefined.append(variant.label)
             continue
-        x, y = np.array([_learned(run) for run in variant.runs]), np.array(kept, dtype=float)
+        x, y = np.array([_learned(run) for run in variant.finished]), np.array(kept, dtype=float)
         axes.plot(_range(x), [y.mean()] * 2, color=look.color, linewidth=0.8)
         axes.plot([x.mean()] * 2, _range(y), color=look.color, linewidth=0.8)
         handles += axes.plot(x.mean(), y.mean(), linestyle="", **look.point)
@@ -111,7 +117,7 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
     axes.set_ylabel(f"retention of {shorten(probe, 24)} ↑\n({shorten(measure, 24)}, 1 = as pretrained)")
     # No labels at the right edge here: their markers would pass for points.
     legend = legend_below(figure, handles, names) if names else 0
-    figure.set_figheight(2.0 + LINE_INCHES * (2 + _lines("\n".join(labels))) + legend)
+    figure.set_figheight(caption + 2.0 + LINE_INCHES * (2 + _lines("\n".join(labels))) + legend)
     return figure
 
 
@@ -121,11 +127,12 @@ def drift_per_layer(runs: Sequence[Run]) -> Figure:
 
     The scale is logarithmic where distances differ much; what did not move then lies at a tick marked 0.
     """
-    shown = variants(runs)
-    layers = shared_layers(runs)
+    shown, left_out = _shown(runs)
+    layers = shared_layers([run for variant in shown for run in variant.finished])
     figure = new_figure(1.0)
+    caption = caption_above(figure, left_out)
     axes = figure.subplots()
-    stacks = [np.array([[run.drift[-1][layer] for layer in layers] for run in variant.runs]) for variant in shown]
+    stacks = [np.array([[run.drift[-1][layer] for layer in layers] for run in variant.finished]) for variant in shown]
     floor = _drift_scale(axes, np.concatenate(stacks))
     ends = []
     for variant, values, look in zip(shown, stacks, looks([v.is_sequence for v in shown]), strict=True):
@@ -137,11 +144,11 @@ def drift_per_layer(runs: Sequence[Run]) -> Figure:
     axes.tick_params(axis="x", rotation=90)
     axes.set_xlabel("layer (input to output)")
     axes.set_ylabel("distance from pretrained ↓\n" + "‖θ − θ₀‖ / ‖θ₀‖ (L2)")
-    _fit_labels(figure, axes, ends, 1.0)
+    _fit_labels(figure, axes, ends, caption + 1.0)
     return figure
 
 
-def shared_layers(runs: Sequence[Run]) -> list[str]:
+def shared_layers(runs: Sequence[FinishedRun]) -> list[str]:
     """The layers whose drift every run has, from the input up: a strategy may add layers of its own."""
     return [layer for layer in runs[0].drift[-1] if all(layer in run.drift[-1] for run in runs)]
 
@@ -153,17 +160,31 @@ def _lines(text: str) -> int:
     return text.count("\n") + 1
 
 
-def _longest(runs: Sequence[Run]) -> Run:
+def _shown(runs: Sequence[Run]) -> tuple[list[Variant], str]:
+    """The variants of which a run finished, and in words what is not shown, empty if nothing failed."""
+    every = variants(runs)
+    failed = [_failed_share(variant) for variant in every if variant.failed]
+    left_out = f"not shown, failed: {', '.join(failed)}" if failed else ""
+    return [variant for variant in every if variant.finished], left_out
+
+
+def _failed_share(variant: Variant) -> str:
+    if not variant.finished:
+        return variant.label
+    return f"{len(variant.failed)} of {len(variant.runs)} seeds of {variant.label}"
+
+
+def _longest(shown: Sequence[Variant]) -> FinishedRun:
     """The run with the most stages: its stages name the rows that all others are drawn against."""
-    return max(runs, key=lambda run: len(run.stages))
+    return max((run for variant in shown for run in variant.finished), key=lambda run: len(run.stages))
 
 
 def _stack_scores(variant: Variant) -> NDArray[np.float64]:
     """Shape (seeds, S + 1, T)."""
-    return np.array([run.scores for run in variant.runs], dtype=float)
+    return np.array([run.scores for run in variant.finished], dtype=float)
 
 
-def _learned(run: Run) -> float:
+def _learned(run: FinishedRun) -> float:
     learned = metrics.learning_accuracy(run.scores, run.learned_at)
     return metrics.final_average(run.scores) if learned is None else learned
 
@@ -227,8 +248,11 @@ def _label_states(panels: Sequence[Axes], columns: int, run: Run) -> float:
     return max(map(len, labels)) * FONT_POINTS * 0.6 / 72 if named else 2 * LINE_INCHES
 
 
-def _matrix_page(page: Sequence[tuple[Variant, str]], longest: Run, columns: int, panel: float, names: float) -> Figure:
-    figure = new_figure(math.ceil(len(page) / columns) * panel + names)
+def _matrix_page(
+    page: Sequence[tuple[Variant, str]], longest: Run, columns: int, panel: float, names: float, left_out: str
+) -> Figure:
+    figure = new_figure(1.0)
+    figure.set_figheight(caption_above(figure, left_out) + math.ceil(len(page) / columns) * panel + names)
     panels = _panels(figure, len(page), columns)
     images = [_draw_matrix(axes, *named, longest) for axes, named in zip(panels, page, strict=True)]
     tasks = [shorten(task.name, _NAME_CHARACTERS) for task in longest.tasks]

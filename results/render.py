@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 CONSOLE_WIDTH = 120
 UNDEFINED = "–"
+FAILED = "failed"
 _WIDEST_LABEL = 34
 _COLUMN_GAP = 2
 
@@ -33,6 +34,8 @@ _LATEX = {
     "[": "{[}",  # a bare one after a row's \\ would be read as its optional argument
     "]": "{]}",
     "\n": " ",
+    "`": r"\textasciigrave{}",
+    "…": r"\ldots{}",
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
@@ -51,7 +54,9 @@ class TextTable:
     """A newline in a header is a good place to break it."""
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
-    """Lines below the table that say what its columns mean."""
+    """Lines below the table that say what its columns mean; a terminal is spared them."""
+    failures: list[str] = field(default_factory=list)
+    """One line per failed run below the table, on a terminal too."""
 
 
 def console(table: TextTable) -> str:
@@ -60,20 +65,21 @@ def console(table: TextTable) -> str:
     names, *values = columns
     names = ["\n".join(textwrap.wrap(name, _WIDEST_LABEL)) for name in names]
     blocks = [_console_block([names, *block]) for block in _blocks(_width(names), values)]
-    return "\n\n".join([table.title, *blocks])
+    wrapped = [textwrap.fill(line, CONSOLE_WIDTH, subsequent_indent="  ") for line in table.failures]
+    return "\n\n".join([table.title, *blocks, *(["\n".join(wrapped)] if wrapped else [])])
 
 
 def markdown(table: TextTable) -> str:
-    """A GitHub-flavoured table with its title as a heading and its notes as a list."""
+    """A GitHub-flavoured table with its title as a heading, its failures and notes as a list."""
     lines = [f"## {_escape_markdown(table.title)}", "", _markdown_row(table.headers)]
     lines.append("|" + "|".join([":--", *["--:"] * (len(table.headers) - 1)]) + "|")
     lines += [_markdown_row(row) for row in table.rows]
-    lines += ["", *(f"- {_escape_markdown(note)}" for note in table.notes)]
+    lines += ["", *(f"- {_escape_markdown(note)}" for note in [*table.failures, *table.notes])]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def latex(table: TextTable, label: str) -> str:
-    """A floating booktabs table, shrunk to the line where it is wider, with caption, label and notes."""
+    """A floating booktabs table, shrunk to the line where it is wider, with caption, label, failures and notes."""
     lines = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}[t]",
@@ -89,8 +95,10 @@ def latex(table: TextTable, label: str) -> str:
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-    if table.notes:
-        lines += [r"\par\smallskip\footnotesize\raggedright", " ".join(map(escape_latex, table.notes))]
+    if table.failures or table.notes:
+        lines.append(r"\par\smallskip\footnotesize\raggedright")
+    lines += [escape_latex(line) + r"\par" for line in table.failures]
+    lines += [" ".join(map(escape_latex, table.notes))] if table.notes else []
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
@@ -135,9 +143,12 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """Escapes what would end a cell or start formatting; an underscore within a word does neither."""
+    """Escapes what would end a cell or start formatting, a link, an entity or a formula.
+
+    An underscore within a word starts nothing, nor does a bracket that no link could end with.
+    """
     one_line = " ".join(text.split())
-    return re.sub(r"[\\|*`<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", one_line)
+    return re.sub(r"[\\|*`<~$]|&(?=[#\w])|\](?=[(\[])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", one_line)
 
 
 def _latex_header(header: str) -> str:

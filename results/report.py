@@ -7,7 +7,7 @@ from pathlib import Path
 
 from results import plots, render, tables
 from results.groups import Group, protocol_groups, slug, variants
-from results.record import RecordError, Run, write_atomically
+from results.record import RecordError, Run, finished_runs, write_atomically
 from results.style import save
 
 
@@ -49,7 +49,8 @@ def _write_group(group: Group, folder: Path, label: str) -> Iterator[Path]:
     for name, text in _texts(group, label):
         write_atomically(folder / name, text)
         yield folder / name
-    yield from _write_figures(group.runs, folder)
+    if finished_runs(group.runs):  # of failed runs alone there is nothing to draw
+        yield from _write_figures(group.runs, folder)
 
 
 def _texts(group: Group, label: str) -> Iterator[tuple[str, str]]:
@@ -58,6 +59,7 @@ def _texts(group: Group, label: str) -> Iterator[tuple[str, str]]:
     yield "forgetting.md", render.markdown(forgetting)
     yield "forgetting.csv", render.csv(tables.forgetting_table(runs))
     yield "forgetting.tex", render.latex(forgetting, label)
+    yield "failures.csv", render.csv(tables.failures_table(runs))
     yield "scores.md", _score_matrices(runs)
     yield "scores.csv", render.csv(tables.scores_long(runs))
     yield "probes.csv", render.csv(tables.probes_long(runs))
@@ -76,8 +78,9 @@ def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
     yield from save(plots.scores_over_stages(runs), folder / "scores_over_stages")
     for number, figure in enumerate(plots.score_matrices(runs), start=1):
         yield from save(figure, folder / f"score_matrices_{number}")
-    for probe, measure in tables.main_measures(runs):
+    finished = finished_runs(runs)
+    for probe, measure in tables.main_measures(finished):
         figure = plots.retention_against_learning(runs, probe, measure)
         yield from save(figure, folder / f"retention_{slug(probe)}")
-    if plots.shared_layers(runs):
+    if plots.shared_layers(finished):
         yield from save(plots.drift_per_layer(runs), folder / "drift_per_layer")

@@ -39,6 +39,7 @@ _SETTINGS: dict[RcKeyType, Any] = {
     "ytick.labelsize": FONT_POINTS,
     "legend.fontsize": FONT_POINTS,
     "figure.labelsize": FONT_POINTS,
+    "figure.titlesize": FONT_POINTS,
     "axes.titlepad": 3,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
@@ -116,6 +117,15 @@ def shorten(text: str, width: int) -> str:
 def wrap(text: str, width: int) -> str:
     """Broken into lines of at most ``width`` characters."""
     return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def caption_above(figure: Figure, text: str) -> float:
+    """Puts words, if there are any, above everything; returns their inches."""
+    if not text:
+        return 0.0
+    wrapped = wrap(text, 52)
+    figure.suptitle(wrapped, x=0.02, ha="left")
+    return LINE_INCHES * (wrapped.count("\n") + 2)
 
 
 def legend_below(figure: Figure, handles: list[Line2D], labels: list[str]) -> float:

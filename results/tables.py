@@ -10,8 +10,10 @@ import pandas as pd
 
 from results import metrics
 from results.groups import Variant, variants
-from results.record import Run
-from results.render import UNDEFINED, TextTable
+from results.record import Failure, FinishedRun, Run
+from results.render import FAILED, UNDEFINED, TextTable
+
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Column:
     better: str
     """An arrow: up if larger is better, down if smaller is."""
     formula: str
-    value: Callable[[Run], float | None]
+    value: Callable[[FinishedRun], float | None]
     show: Callable[[float], str]
     spread: bool
     """Whether text tables show the standard deviation; CSV always has it."""
@@ -44,7 +46,8 @@ def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per strategy and choice of hyperparameters: mean and sample standard deviation over seeds.
 
-    A mean is missing where it is undefined for a seed; a standard deviation also with fewer than two seeds.
+    Both are over finished runs, whose number is ``seeds``; ``failed`` is the number of the others. A mean is
+    missing where it is undefined for a seed or no run finished; a deviation also with fewer than two seeds.
 
     Raises:
         ValueError: the runs are of several protocols.
@@ -55,27 +58,47 @@ def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def forgetting_text(runs: Sequence[Run], title: str) -> TextTable:
-    """The forgetting table for readers, with a note on every column."""
+    """The forgetting table for readers, with a line on every failed run and a note on every column."""
     columns = forgetting_columns(runs)
     rows = [
-        [row["strategy"], str(row["seeds"]), *(_cell(row, column) for column in columns)]
+        [row["strategy"], _seeds(row), *(_cell(row, column) for column in columns)]
         for row in forgetting_table(runs).to_dict("records")
     ]
     headers = ["strategy", "seeds", *(f"{column.header} {column.better}".strip() for column in columns)]
-    return TextTable(f"Forgetting, {title}", headers, rows, [*_GENERAL_NOTES, *(c.note for c in columns)])
+    notes = [*_GENERAL_NOTES, *(column.note for column in columns)]
+    failures = [
+        line for variant in variants(runs) for run in variant.runs for line in _failure_lines(run, variant.label)
+    ]
+    return TextTable(f"Forgetting, {title}", headers, rows, notes, failures)
+
+
+def failures_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per failed run: the stage that failed (1 is the first, 0 the untrained model), its tasks, the reason."""
+    lines = [
+        (variant.label, run.seed, run.failure.stage + 1, _tasks(run, run.failure), run.failure.reason)
+        for variant in variants(runs)
+        for run in variant.runs
+        if run.failure is not None
+    ]
+    return pd.DataFrame(lines, columns=["strategy", "seed", "stage", "tasks", "reason"])
 
 
 def score_matrix(run: Run) -> pd.DataFrame:
-    """The score matrix with a name for every row (a state of the model) and column (task and metric)."""
+    """The score matrix with a name for every row (a state of the model) and column (task and metric).
+
+    That of a failed run ends at the last state that was measured.
+    """
     columns = [f"{task.name} ({task.metric})" for task in run.tasks]
-    return pd.DataFrame(run.scores, index=pd.Index(state_names(run.stages)), columns=pd.Index(columns))
+    states = state_names(run.stages)[: len(run.scores)]
+    return pd.DataFrame(run.scores, index=pd.Index(states), columns=pd.Index(columns))
 
 
 def score_matrix_text(run: Run, label: str) -> TextTable:
-    """The score matrix for readers."""
+    """The score matrix for readers; that of a failed run says so."""
     matrix = score_matrix(run)
     rows = [[str(name), *map(_score, values)] for name, values in zip(matrix.index, run.scores, strict=True)]
-    return TextTable(f"Scores, {label}, seed {run.seed}", ["state", *matrix.columns], rows)
+    title, headers = f"Scores, {label}, seed {run.seed}", ["state", *matrix.columns]
+    return TextTable(title, headers, rows, failures=_failure_lines(run, label))
 
 
 def state_names(stages: Sequence[Sequence[str]], before: str = "pretrained", after: str = "after ") -> list[str]:
@@ -92,9 +115,10 @@ def main_measures(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Every probe of the runs with its main measure, which is the first that it reports."""
     found: dict[str, str] = {}
     for run in runs:
-        for probe, measures in run.probes[0].items():
-            if measures:
-                found.setdefault(probe, next(iter(measures)))
+        for row in run.probes[:1]:  # none if already measuring the untrained model failed
+            for probe, measures in row.items():
+                if measures:
+                    found.setdefault(probe, next(iter(measures)))
     return list(found.items())
 
 
@@ -133,15 +157,40 @@ def _pairs(nested: dict[str, dict[str, float]]) -> list[tuple[tuple[str, ...], f
 
 
 def _summary(variant: Variant, columns: Sequence[Column]) -> dict[str, object]:
-    row: dict[str, object] = {"strategy": variant.label, "seeds": len(variant.runs)}
+    finished, failed = variant.finished, variant.failed
+    row: dict[str, object] = {"strategy": variant.label, "seeds": len(finished), "failed": len(failed)}
     for column in columns:
-        values = pd.Series([column.value(run) for run in variant.runs], dtype=float)
+        values = pd.Series([column.value(run) for run in finished], dtype=float)
         row[column.name] = values.mean(skipna=False)
         row[f"{column.name}_std"] = values.std(skipna=False)
     return row
 
 
+def _seeds(row: Mapping[Hashable, Any]) -> str:
+    """The number of finished runs, and of failed ones if there are any."""
+    return f"{row['seeds']}, {row['failed']} {FAILED}" if row["failed"] else str(row["seeds"])
+
+
+def _failure_lines(run: Run, label: str) -> list[str]:
+    """Where and why a run failed, in one line; none for a run that finished."""
+    if run.failure is None:
+        return []
+    number, stages = run.failure.stage + 1, len(run.stages)
+    tasks, reason = _tasks(run, run.failure), run.failure.reason.removesuffix(".")
+    where = f"in stage {number} of {stages} ({tasks})" if number else "before stage 1, measuring the untrained model"
+    if len(reason) > _REASON_CHARACTERS:
+        reason = reason[: _REASON_CHARACTERS - 1] + "…"
+    return [f"{label}, seed {run.seed}, failed {where}: {reason}."]
+
+
+def _tasks(run: Run, failure: Failure) -> str:
+    """The tasks of the stage that failed."""
+    return " + ".join(run.stages[failure.stage]) if failure.stage >= 0 else ""
+
+
 def _cell(row: Mapping[Hashable, Any], column: Column) -> str:
+    if not row["seeds"]:
+        return FAILED
     mean, deviation = row[column.name], row[f"{column.name}_std"]
     if pd.isna(mean):
         return UNDEFINED
@@ -191,8 +240,8 @@ def _seconds(value: float) -> str:
 _GENERAL_NOTES = [
     "R[s, t] is the main score of task t after s stages, in [0, 1], larger is better; row 0 is the "
     "pretrained model with untrained heads, row S the end. Arrows point to better values",
-    f"Means over seeds, with ± one sample standard deviation where there are several seeds; {UNDEFINED} is "
-    "undefined: a run of one stage (joint) has no sequence in which to forget",
+    f"Means over the seeds whose run finished, with ± one sample standard deviation where there are several; "
+    f"{UNDEFINED} is undefined: a run of one stage (joint) has no sequence in which to forget",
 ]
 _GENERAL_NOTES = [note + "." for note in _GENERAL_NOTES]
 

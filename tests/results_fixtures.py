@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from results.record import Provenance, Run, StageCost, TaskInfo
+from results.record import Failure, Provenance, Run, StageCost, TaskInfo
 
 TASKS = ("rotten_tomatoes", "bbc_news", "conll2003_ner")
 METRICS = {"conll2003_ner": "span_f1"}
@@ -27,12 +27,19 @@ def make_run(
     probe: str = "news_retrieval",
     layers: Sequence[str] = LAYERS,
     settings: dict[str, Any] | None = None,
+    failed_stage: int | None = None,
+    reason: str = "the training loss is NaN",
     **fields: Any,
 ) -> Run:
-    """A record whose tasks are trained one after another, or all in one stage if ``together``."""
+    """A record whose tasks are trained one after another, or all in one stage if ``together``.
+
+    With ``failed_stage`` that of a failed run, which ends before it.
+    """
     stages = [list(tasks)] if together else [[task] for task in tasks]
     if scores is None:
         scores = plausible_scores(len(stages), len(tasks), forgets=1 - retention, seed=seed)
+    finished = len(stages) if failed_stage is None else failed_stage
+    scores = scores[: finished + 1]
     kept = np.linspace(1, retention, len(stages) + 1)
     moved = np.linspace(0, drift, len(stages) + 1)
     return Run.model_validate(
@@ -50,11 +57,16 @@ def make_run(
                 {task: {_metric(task): value, "loss": 1 - value} for task, value in zip(tasks, row, strict=True)}
                 for row in scores
             ],
-            "probes": [{probe: {"mrr": 0.62 * factor, "accuracy_at_1": 0.5 * factor**2}} for factor in kept.tolist()],
-            "drift": [
-                {layer: row * 2.0 ** (number / 2) for number, layer in enumerate(layers)} for row in moved.tolist()
+            "probes": [
+                {probe: {"mrr": 0.62 * factor, "accuracy_at_1": 0.5 * factor**2}}
+                for factor in kept[: finished + 1].tolist()
             ],
-            "costs": [_cost(number) for number in range(len(stages))],
+            "drift": [
+                {layer: row * 2.0 ** (number / 2) for number, layer in enumerate(layers)}
+                for row in moved[: finished + 1].tolist()
+            ],
+            "costs": [_cost(number) for number in range(finished)],
+            "failure": None if failed_stage is None else Failure(stage=failed_stage, reason=reason),
             "parameters": 22_600_000,
             "peak_memory_bytes": 2**30,
             "seconds": 100.5,

@@ -82,6 +82,12 @@ def test_learned_at_of_the_wrong_length_is_refused() -> None:
         metrics.forgetting(SCORES, [1, 2])
 
 
+@pytest.mark.parametrize("metric", OF_A_SEQUENCE)
+def test_a_matrix_that_ends_before_a_stage_is_refused(metric: Any) -> None:
+    with pytest.raises(ValueError, match="the run failed"):
+        metric(SCORES[:3], LEARNED_AT)
+
+
 def test_retention_is_the_ratio_to_the_pretrained_row() -> None:
     probes = [{"search": {"mrr": 0.8}}, {"search": {"mrr": 0.1}}, {"search": {"mrr": 0.6}}]
     assert metrics.retention(probes, "search", "mrr") == pytest.approx(0.75)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from results.record import RecordError, load, load_all, write_atomically
+from results.record import Failure, RecordError, Run, finished_runs, load, load_all, write_atomically
 from tests.results_fixtures import make_run
 
 
@@ -57,6 +60,78 @@ def test_missing_paths_and_empty_folders_are_named(tmp_path: Path) -> None:
 def test_shapes_that_disagree_are_refused() -> None:
     with pytest.raises(ValidationError, match="scores has 1 rows, 4 expected"):
         make_run(scores=[[0.1, 0.2, 0.3]])
+
+
+@pytest.mark.parametrize("stage", [-1, 0, 2])
+def test_a_failed_run_ends_before_the_stage_that_failed(tmp_path: Path, stage: int) -> None:
+    losses = [[0.7, 0.5]] * max(stage, 0)
+    run = make_run(failed_stage=stage, losses=losses)
+    assert run.failed and run.failure == Failure(stage=stage, reason="the training loss is NaN")
+    assert [len(rows) for rows in (run.scores, run.metrics, run.probes, run.drift)] == [stage + 1] * 4
+    assert len(run.costs) == max(stage, 0) and len(run.stages) == 3
+    run.save(tmp_path / "run.json")
+    assert load(tmp_path / "run.json") == run
+
+
+_COST = make_run().costs[0]
+
+
+@pytest.mark.parametrize(
+    ("stage", "fields", "message"),
+    [
+        (1, {"failure": Failure(stage=-2, reason="?")}, "failure.stage is -2, there are 3 stages"),
+        (None, {"failure": Failure(stage=3, reason="?")}, "failure.stage is 3, there are 3 stages"),
+        (None, {"failure": Failure(stage=2, reason="?")}, "scores has 4 rows, 3 expected"),
+        (2, {"failure": None}, "scores has 3 rows, 4 expected"),
+        (1, {"scores": [[0.5] * 3]}, "scores has 1 rows, 2 expected"),
+        (1, {"metrics": [{}] * 4}, "metrics has 4 rows, 2 expected"),
+        (1, {"probes": [{}] * 3}, "probes has 3 rows, 2 expected"),
+        (-1, {"drift": [{}]}, "drift has 1 rows, 0 expected"),
+        (1, {"costs": [_COST] * 2}, "costs has 2 entries, 1 expected"),
+        (-1, {"costs": [_COST]}, "costs has 1 entries, 0 expected"),
+        (1, {"losses": [[0.5]] * 2}, "losses has 2 entries, 1 or none expected"),
+        (None, {"losses": [[0.5]] * 2}, "losses has 2 entries, 3 or none expected"),
+        (None, {"losses": [[0.5], [float("nan")], [0.5]]}, "finite number"),
+    ],
+)
+def test_rows_that_do_not_fit_the_failure_are_refused(stage: int | None, fields: dict[str, Any], message: str) -> None:
+    whole = make_run(failed_stage=stage).model_dump()
+    with pytest.raises(ValidationError, match=message):
+        Run.model_validate(whole | fields)
+
+
+def test_records_from_before_failures_and_losses_were_noted_load() -> None:
+    run = make_run()
+    old = json.loads(run.model_dump_json())
+    for field in ("failure", "losses"):
+        del old[field]
+    for field in ("processes", "accumulation"):
+        del old["provenance"][field]
+    assert Run.model_validate(old) == run
+    assert (run.failure, run.losses, run.provenance.processes, run.provenance.accumulation) == (None, [], 1, 1)
+
+
+_ANY_TEXT = st.text(st.characters())  # control characters and lone surrogates too
+
+
+@settings(deadline=None)
+@given(_ANY_TEXT, _ANY_TEXT)
+@example("line\none\r\n\x1b[31mred\u2028\u202eright to left", "a\udc80\n")
+@example(" \n\t", "")
+def test_any_reason_becomes_one_line_that_is_not_empty_and_any_failure_can_be_written(reason: str, trace: str) -> None:
+    failure = Failure(stage=0, reason=reason, trace=trace)
+    assert failure.reason.isprintable() and failure.reason == failure.reason.strip() != ""
+    assert Failure.model_validate_json(failure.model_dump_json()) == failure
+
+
+def test_a_reason_and_a_trace_that_can_be_written_stay_as_they_are() -> None:
+    failure = Failure(stage=0, reason="`x` | <b> Zürich 中文", trace='Traceback:\n  File "a.py"\n\tü\n')
+    assert (failure.reason, failure.trace) == ("`x` | <b> Zürich 中文", 'Traceback:\n  File "a.py"\n\tü\n')
+
+
+def test_finished_runs_are_those_without_a_failure() -> None:
+    runs = [make_run(seed=seed, failed_stage=1 if seed == 1 else None) for seed in range(3)]
+    assert [run.seed for run in finished_runs(runs)] == [0, 2]
 
 
 def test_learned_at_is_the_row_after_the_stage() -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from results import plots, style
-from results.record import RecordError, Run
+from results.record import RecordError, Run, finished_runs
 from results.report import console_summary, write_report
 from tests.results_fixtures import make_run
 
@@ -62,6 +62,11 @@ CASES = {
         make_run(HOSTILE, tasks=[HOSTILE, "_b"], probe="news_retrieval"),
         make_run("_hidden", tasks=[HOSTILE, "_b"]),
     ],
+    "some failed": [
+        *_five(),
+        *(make_run(f"{HOSTILE} W{'W' * number}", failed_stage=number % 3) for number in range(9)),
+    ],
+    "all but joint failed": [make_run("joint", together=True), make_run("naive", failed_stage=2)],
 }
 
 
@@ -95,7 +100,7 @@ def test_labels_beside_the_axes_never_overlap(case: str) -> None:
     drift = _figures(case)[-1]
     drift.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in drift.axes[0].texts]
-    assert len(boxes) == len({run.strategy for run in CASES[case]})
+    assert len(boxes) == len({run.strategy for run in finished_runs(CASES[case])})
     ordered = sorted(boxes, key=lambda box: box.y0)
     for lower, upper in pairwise(ordered):
         assert upper.y0 >= lower.y1 - 1
@@ -104,7 +109,7 @@ def test_labels_beside_the_axes_never_overlap(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_every_point_of_learning_and_retention_is_named_in_the_legend(case: str) -> None:
     (legend,) = _figures(case)[-2].legends
-    assert len(legend.get_texts()) == len({run.strategy for run in CASES[case]})
+    assert len(legend.get_texts()) == len({run.strategy for run in finished_runs(CASES[case])})
 
 
 def test_lines_hold_the_means_and_a_run_without_sequence_is_level() -> None:
@@ -136,7 +141,7 @@ def test_a_layer_that_did_not_move_is_drawn_at_a_tick_named_zero() -> None:
 
 def test_drift_shows_the_layers_that_all_runs_have() -> None:
     adapters = make_run("adapters", layers=["embeddings", "adapter", "layer 1"])
-    assert plots.shared_layers([make_run(), adapters]) == ["embeddings", "layer 1"]
+    assert plots.shared_layers(finished_runs([make_run(), adapters])) == ["embeddings", "layer 1"]
     assert len(plots.drift_per_layer([adapters, make_run()]).axes[0].get_xticks()) == 2
 
 
@@ -151,6 +156,7 @@ _FILES = [
     "forgetting.md",
     "forgetting.csv",
     "forgetting.tex",
+    "failures.csv",
     "scores.md",
     "scores.csv",
     "probes.csv",
