@@ -268,7 +268,8 @@ def _print(text: str) -> None:
 
 def _say(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of processes that train one model together, only the first speaks
-        sys.stderr.write(f"{text}\n")
+        with contextlib.suppress(OSError):  # nobody may listen any more
+            sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

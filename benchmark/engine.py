@@ -62,7 +62,7 @@ class Engine:
         runs = {number: run for number, run in enumerate(found) if run is not None}
         for number in runs:
             self.progress.say(f"{self.cells[number].name}: done before, {self.folder / self.cells[number].filename}")
-        with self.store.shelf.command() as command:
+        with self.store.shelf.command([self.folder / cell.filename for cell in self.cells]) as command:
             note_plan(self.store.shelf, [self._planned(number) for number in range(len(self.cells))])
             work = Work(self, executor, command, [number for number, run in enumerate(found) if run is None])
             try:

@@ -53,6 +53,8 @@ class Interrupts:
         self.signal = number
         self.count += 1
         if self.patient and self.count == 1:
-            self.say("stopping after this step, which is kept; Ctrl-C again stops at once")
+            # Somebody may have stopped listening (tee, say, which the same Ctrl-C ends), or be in the middle of a line.
+            with contextlib.suppress(OSError, RuntimeError):
+                self.say("stopping after this step, which is kept; Ctrl-C again stops at once")
             return
         raise KeyboardInterrupt

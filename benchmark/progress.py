@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -47,11 +48,12 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Prints a line, above the bar if there is one."""
-        if self.bar is not None:
-            self.bar.write(message, file=self.stream)
-        else:
-            self.stream.write(f"{message}\n")
-            self.stream.flush()
+        with contextlib.suppress(OSError):  # who listened may have gone, or a log's disk be full: no reason to fail
+            if self.bar is not None:
+                self.bar.write(message, file=self.stream)
+            else:
+                self.stream.write(f"{message}\n")
+                self.stream.flush()
 
     def lane(self) -> Lane:
         """Room for what one more worker does."""

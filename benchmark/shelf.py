@@ -16,8 +16,9 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from benchmark.output import writing
 from results.record import write_atomically
 
 Say = Callable[[str], None]
+
+COMMANDS = "commands"
+"""Lock under which commands come and go, and under which is decided which tensors nobody needs."""
+DROPPED = "dropped"
+"""Mark of a step whose tensors nobody needs, though it names them: another step's may be equal, and they are one file.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,20 @@ class Shelf:
                 write_atomically(path, content)
         return digest
 
+    def keep(self, kind: str, key: str, contents: Mapping[str, bytes], value: Mapping[str, Any]) -> dict[str, str]:
+        """Keeps some bytes, then plain values together with the hashes of the bytes; returns the hashes.
+
+        Raises:
+            UserError: they can't be written.
+        """
+        digests = {name: self.put(content) for name, content in contents.items()}
+        with self.lock(COMMANDS, wait=True):  # nobody drops now; what was dropped before it was named is put again
+            for name, content in contents.items():
+                if not self.place(digests[name]).exists():
+                    self.put(content)
+            self.write(kind, key, {**value, **digests})
+        return digests
+
     def get(self, digest: str) -> bytes | None:
         """The bytes with this hash; None if they were dropped, or are damaged, which is said.
 
@@ -150,18 +171,21 @@ class Shelf:
             return not free
 
     @contextlib.contextmanager
-    def command(self) -> Iterator[Command]:
+    def command(self, beside: Collection[Path] = ()) -> Iterator[Command]:
         """Enters this process as a command that works here, for as long as the context lasts.
+
+        Args:
+            beside: Files outside of the folder that only its commands write.
 
         Raises:
             UserError: the folder can't be written to.
         """
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         place = self.folder / "commands" / f"{name}.lock"
-        with self.lock("commands", wait=True):
+        with self.lock(COMMANDS, wait=True):
             own = self._acquire(place, wait=True)
             if not self._others(name):
-                self._sweep()
+                self._sweep(beside)
         try:
             yield Command(self, name)
         finally:
@@ -171,7 +195,7 @@ class Shelf:
         """The commands that work here now; what dead ones left is cleared away."""
         if not (self.folder / "commands").exists():
             return []
-        with self.lock("commands", wait=True):
+        with self.lock(COMMANDS, wait=True):
             return self._others("")
 
     def _others(self, own: str) -> list[str]:
@@ -188,23 +212,57 @@ class Shelf:
         return living
 
     def _leave(self, name: str, lock: FileLock | None) -> None:
-        """Clears away a command that has ended."""
-        self.delete("commands", name)
+        """Clears away a command that has ended. In this order: one that lives and needs nothing yet may need all."""
         if lock is not None:
             lock.release()
+        self.delete("commands", name)
         (self.folder / "commands" / f"{name}.lock").unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
-        """Clears away what killed writers left: half-written files, and tensors that nothing names."""
-        for path in self.folder.glob("*/.*"):
-            path.unlink(missing_ok=True)
-        named = self.digests(self.keys("nodes"), "nodes") | self.digests(self.keys("checkpoints"), "checkpoints")
-        self.drop({path.stem for path in (self.folder / "tensors").glob("*.safetensors")} - named)
+    def _sweep(self, beside: Collection[Path]) -> None:
+        """Clears away what killed writers left: half-written files, checkpoints of finished steps, unneeded tensors."""
+        halves = [*self.folder.glob("*/.*")]
+        for path in beside:
+            halves += path.parent.glob(f".{escape(path.name)}.*")
+        for path in halves:
+            with contextlib.suppress(OSError):  # not ours, if it is a folder, say; it harms nobody
+                path.unlink()
+        for key in self.keys("checkpoints"):
+            node = self.read("nodes", key)
+            if node is not None and DROPPED not in node and self._whole(node):
+                self.delete("checkpoints", key)
+        self.release({path.stem for path in (self.folder / "tensors").glob("*.safetensors")}, locked=True)
+
+    def release(self, digests: Collection[str], locked: bool = False) -> None:
+        """Deletes the bytes with these hashes that no step and no checkpoint needs."""
+        if digests:
+            with contextlib.nullcontext() if locked else self.lock(COMMANDS, wait=True):
+                self.drop(set(digests) - self._needed({}))
+
+    def forget(self, keys: Collection[str], wanted: Collection[str]) -> None:
+        """Deletes the tensors of steps, but for those that others need. Only while the commands are locked."""
+        digests = self.digests(keys) | self.digests(keys, "checkpoints")
+        for key in keys:
+            found = self.read("nodes", key)
+            if found is not None and DROPPED not in found:
+                self.write("nodes", key, found | {DROPPED: True})
+            self.delete("checkpoints", key)
+        self.drop(digests - self._needed(wanted))
+
+    def _needed(self, wanted: Collection[str]) -> set[str]:
+        """Hashes that a checkpoint names, or a finished step that is whole, and is wanted or was never dropped."""
+        needed = self.digests(self.keys("checkpoints"), "checkpoints")
+        for key in self.keys("nodes"):
+            found = self.read("nodes", key)
+            if found is not None and (key in wanted or DROPPED not in found) and self._whole(found):
+                needed |= _digests([found])
+        return needed
+
+    def _whole(self, step: Mapping[str, Any]) -> bool:
+        return all(self.place(digest).exists() for digest in _digests([step]))
 
     def digests(self, keys: Collection[str], kind: str = "nodes") -> set[str]:
         """Hashes of the tensors that these steps name."""
-        known = [found for key in keys if (found := self.read(kind, key)) is not None]
-        return {digest for found in known for digest in (found.get("weights"), found.get("state")) if digest}
+        return _digests(found for key in keys if (found := self.read(kind, key)) is not None)
 
     def _acquire(self, path: Path, wait: bool) -> FileLock | None:
         """A lock that is held now; None if another process holds it and it should not be waited for."""
@@ -220,20 +278,34 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Command:
-    """This process among those that work on a folder."""
+    """This process among those that work on a folder.
+
+    Attributes:
+        shelf: The folder.
+        name: Of the command.
+        left: Steps whose tensors this command needs no more, but another one does.
+    """
 
     shelf: Shelf
     name: str
+    left: set[str] = field(default_factory=set)
 
     def needs(self, keys: Collection[str]) -> None:
-        """Says of which steps this command will still read the tensors."""
+        """Says of which steps this command will still read the tensors. Until it has said so it may be any."""
         self.shelf.write("commands", self.name, {"needs": sorted(keys)})
 
     def drop(self, keys: Collection[str], needed: Collection[str]) -> None:
-        """Deletes the tensors of steps, but for those that this or another command needs."""
-        with self.shelf.lock("commands", wait=True):
-            wanted = set(needed)
-            for other in self.shelf._others(self.name):
-                wanted.update((self.shelf.read("commands", other) or {}).get("needs", ()))
-            spared = self.shelf.digests(wanted) | self.shelf.digests(self.shelf.keys("checkpoints"), "checkpoints")
-            self.shelf.drop(self.shelf.digests(set(keys) - wanted) - spared)
+        """Deletes the tensors of steps, those that this or another command needs as soon as it does no more."""
+        self.left.update(keys)
+        if not self.left:
+            return
+        with self.shelf.lock(COMMANDS, wait=True):
+            others = [self.shelf.read("commands", other) for other in self.shelf._others(self.name)]
+            wanted = set(needed).union(*(other["needs"] for other in others if other is not None))
+            if None not in others:
+                self.shelf.forget(self.left - wanted, wanted)
+                self.left.intersection_update(wanted)
+
+
+def _digests(steps: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {step[name] for step in steps for name in ("weights", "state") if step.get(name)}

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from benchmark.shelf import Say, Shelf
+from benchmark.shelf import DROPPED, Say, Shelf
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Store:
         """What is known of a step; None if it is not finished or its file is damaged."""
         found = self.shelf.read("nodes", key)
         try:
-            return None if found is None else Saved(**found)
+            return None if found is None else Saved(**{name: found[name] for name in found if name != DROPPED})
         except TypeError:  # from another version
             return None
 
@@ -105,10 +105,11 @@ class Store:
         """
         tensors: dict[str, Tensor] = {}
         plain = _flatten(state, "state", tensors)
-        saved = Saved(self._put(weights), self._put(tensors), plain, trainable, cost, list(losses))
-        self.shelf.write("nodes", key, vars(saved))
+        contents = {"weights": _content(weights), "state": _content(tensors)}
+        named = {"plain": plain, "trainable": trainable, "cost": cost, "losses": list(losses)}
+        digests = self.shelf.keep("nodes", key, contents, named)
         self.drop_checkpoint(key)
-        return saved
+        return Saved(digests["weights"], digests["state"], plain, trainable, cost, list(losses))
 
     def load(self, saved: Saved) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state after a step; None if a file was dropped or is damaged."""
@@ -127,16 +128,16 @@ class Store:
         """
         before = self.shelf.digests([key], "checkpoints")
         tensors: dict[str, Tensor] = {}
-        plain = {
+        named = {
             "position": checkpoint.position,
             "losses": checkpoint.losses,
             "seconds": checkpoint.seconds,
-            "state": _flatten(checkpoint.state, "state", tensors),
+            "plain": _flatten(checkpoint.state, "state", tensors),
             "optimizer": _flatten(checkpoint.optimizer, "optimizer", tensors),
         }
-        names = {"weights": self._put(checkpoint.weights), "state": self._put(tensors)}
-        self.shelf.write("checkpoints", key, names | plain)
-        self.shelf.drop(before - set(names.values()))
+        contents = {"weights": _content(checkpoint.weights), "state": _content(tensors)}
+        self.shelf.keep("checkpoints", key, contents, named)
+        self.shelf.release(before)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """How far a step had come; None if it was not begun or what was kept is damaged."""
@@ -144,21 +145,26 @@ class Store:
         weights, tensors = (None, None) if found is None else (self._get(found["weights"]), self._get(found["state"]))
         if found is None or weights is None or tensors is None:
             return None
-        state, optimizer = _unflatten(found["state"], tensors), _unflatten(found["optimizer"], tensors)
+        state, optimizer = _unflatten(found["plain"], tensors), _unflatten(found["optimizer"], tensors)
         return Checkpoint(found["position"], weights, state, optimizer, found["losses"], found["seconds"])
 
     def drop_checkpoint(self, key: str) -> None:
         """Forgets how far a step had come."""
         digests = self.shelf.digests([key], "checkpoints")
         self.shelf.delete("checkpoints", key)
-        self.shelf.drop(digests - self.shelf.digests([key]))
-
-    def _put(self, tensors: Mapping[str, Tensor]) -> str:
-        return self.shelf.put(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+        self.shelf.release(digests)
 
     def _get(self, digest: str) -> dict[str, Tensor] | None:
         content = self.shelf.get(digest)
-        return None if content is None else load(content)
+        if content is None:
+            return None
+        found = load(content)
+        # Copied to where torch puts tensors: the last bits of a product may depend on how its factors are aligned.
+        return {name: found.pop(name).clone() for name in list(found)}
+
+
+def _content(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
