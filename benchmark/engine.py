@@ -132,7 +132,7 @@ class Work:
         todo: Jobs that are not done, those that run included.
         running: Keys of the jobs that the executor has.
         busy: Key of a job that another command works on -> when to look again.
-        held: Steps of which there may be tensors that this command has not dropped.
+        needed: Steps whose tensors this command has said that it needs.
         spared: Steps from which failed ones began: trying those again should not begin at the start.
     """
 
@@ -144,15 +144,16 @@ class Work:
     def records(self) -> Iterator[tuple[int, Run]]:
         """Does all that is to be done; gives each cell's run as soon as it is written."""
         self.graph = self.engine.graph
+        self.needed = set(self.graph.jobs)
+        self.command.needs(self.needed)  # before it is looked what is there, or it might be gone a moment later
         self.todo = self.graph.to_do(self.waiting)
         self.running: set[str] = set()
         self.busy: dict[str, float] = {}
-        self.held = set(self.graph.jobs)
         self.spared: set[str] = set()
-        self.engine.progress.expect(sum(self.graph.examples(job) for job in self.todo.values()))
         yield from self._finished()
         while self.waiting:
             self._drop()
+            self._expect()
             self._start()
             if not self.running:  # all that is left is done by another command
                 time.sleep(RETRY_SECONDS)
@@ -171,6 +172,8 @@ class Work:
                     self.todo.pop(job.key, None)
                     self.engine.tell(job)
             yield from self._finished()
+        self._expect()
+        self.needed = set(self.graph.jobs)  # so that all are dropped: also what others needed, or was done twice
         self._drop()
 
     def _start(self) -> None:
@@ -213,9 +216,13 @@ class Work:
         self.waiting.remove(number)
         return number, run
 
+    def _expect(self) -> None:
+        self.engine.progress.expect(sum(self.graph.examples(job) for job in self.todo.values()))
+
     def _drop(self) -> None:
         """Frees the tensors of steps from which no job goes on."""
         needed = self.engine.keeps() | self.spared | set(self.todo) | {job.parent for job in self.todo.values()}
-        self.command.needs(needed)
-        self.command.drop(self.held - needed, needed)
-        self.held &= needed
+        if needed != self.needed:
+            self.command.needs(needed)
+            self.command.drop(self.needed - needed, needed)
+            self.needed = needed

@@ -5,33 +5,36 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
-import os
+import pickle
+import shutil
 import signal
-import threading
+import tempfile
 import time
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from multiprocessing.context import SpawnContext
-from multiprocessing.queues import SimpleQueue
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from benchmark.errors import UserError
+from benchmark.interrupts import SIGNALS
 from benchmark.jobs import Job
+from benchmark.output import writing
 from benchmark.progress import Lane, Progress
-from benchmark.store import Store
+from benchmark.serving import TELL_SECONDS, serve
 from benchmark.study import Study
-from benchmark.worker import Failed, Outcome, Worker
+from benchmark.worker import Failed, Never, Outcome, Stop, Worker
 
 TRIES = 3
 """How often a job is begun before its process's death is its own fault."""
 GRACE_SECONDS = 30.0
 """That workers are given to end their step, and to keep it, when all is stopped."""
-TELL_SECONDS = 0.25
-"""Between two messages of a worker on how training goes."""
+DEATH_SECONDS = 1.0
+"""That a process whose pipe has ended is given to end by itself, so that it can be told how."""
+PAUSE_SECONDS = 0.5
+"""After which one who waits is asked for more jobs if there is room for them."""
 
 
 class Executor(Protocol):
@@ -49,10 +52,11 @@ class Executor(Protocol):
         """Begins a job."""
 
     def wait(self) -> list[tuple[Job, Outcome]]:
-        """Waits until at least one of the jobs that were started has ended.
+        """Waits until at least one of the jobs that were started has ended, or a while if there is room for more.
 
         Raises:
             UserError: something can't be written or read.
+            KeyboardInterrupt: all was asked to stop.
         """
 
     def stop(self) -> None:
@@ -101,16 +105,31 @@ class Processes:
     """Several processes on this machine. One that dies is replaced, and its job taken up where it was kept."""
 
     def __init__(
-        self, study: Study, folder: Path, progress: Progress, count: int, checkpoint_seconds: float = math.inf
+        self,
+        study: Study,
+        folder: Path,
+        progress: Progress,
+        count: int,
+        checkpoint_seconds: float = math.inf,
+        stopping: Stop | None = None,
     ) -> None:
-        """Starts processes as jobs come; each gets the study as it is and reads no data itself."""
-        self.progress = progress
-        # A fork would copy torch's threads in the middle of what they do.
-        self.context = multiprocessing.get_context("spawn")
-        # Without a lock, which a process could take with it into its death.
-        self.stopping = self.context.Value("b", 0, lock=False)
-        settings = (study, folder, self.stopping, checkpoint_seconds)
-        self.slots = [_Slot(self.context, settings, progress.lane()) for _ in range(count)]
+        """Starts processes as jobs come; each gets the study as it is and reads no data itself.
+
+        Args:
+            study: What is studied.
+            folder: Where records go.
+            progress: Gets a lane for each process.
+            count: How many processes.
+            checkpoint_seconds: Time between two checkpoints inside a stage.
+            stopping: Whether to stop.
+        """
+        self.stopping = stopping or Never()
+        self.luggage = _Luggage(study)
+        self.slots = [
+            _Slot(self.luggage, (folder / "stages", checkpoint_seconds), progress.lane()) for _ in range(count)
+        ]
+        self.given: list[Job] = []
+        self.deaths: Counter[str] = Counter()
 
     @property
     def parallel(self) -> bool:
@@ -120,151 +139,190 @@ class Processes:
     @property
     def room(self) -> bool:
         """Whether a process has nothing to do."""
-        return any(slot.job is None for slot in self.slots)
+        return len(self.given) < sum(slot.job is None for slot in self.slots)
 
     def start(self, job: Job) -> None:
-        """Gives a job to a process: best to the one that did the step before, whose learner is at hand."""
-        free = [slot for slot in self.slots if slot.job is None]
-        min(free, key=lambda slot: slot.at != job.parent).start(job)
+        """Takes a job; `wait` gives it to a process, when all that can begin together are known."""
+        self.given.append(job)
 
     def wait(self) -> list[tuple[Job, Outcome]]:
         """Shows what the processes tell until one of them has ended a job."""
+        until = time.monotonic() + PAUSE_SECONDS
         outcomes: list[tuple[Job, Outcome]] = []
-        while not outcomes:
-            wait([slot.future for slot in self.slots if slot.job is not None], TELL_SECONDS, FIRST_COMPLETED)
-            for slot in self.slots:
-                slot.show()
-                if slot.job is not None and slot.future.done():
-                    outcomes += slot.ended()
+        with self.stopping.patiently():  # a message read by half, or a process begun by half, would be of no use
+            self._deal()
+            while not outcomes and not (self.room and time.monotonic() >= until):
+                if self.stopping.asked():
+                    raise KeyboardInterrupt
+                for slot, outcome in self._heard():
+                    outcomes += self._ended(slot, outcome)
         return outcomes
 
     def stop(self) -> None:
         """Asks all processes to keep the step that they are in, and gives them some time for it."""
-        self.stopping.value = 1
-        wait([slot.future for slot in self.slots if slot.job is not None], GRACE_SECONDS)
+        for slot in self.slots:
+            slot.ask_to_stop()
+        until = time.monotonic() + GRACE_SECONDS
+        while any(slot.job is not None for slot in self.slots) and time.monotonic() < until:
+            for slot, _ in self._heard():
+                slot.job = None
 
     def close(self) -> None:
         """Ends all processes, at once: what they write is whole or absent."""
-        for process in multiprocessing.active_children():
-            process.kill()
         for slot in self.slots:
-            slot.close()
+            slot.end()
+        self.luggage.close()
+
+    def _deal(self) -> None:
+        """Gives each job to the process that did the step before, whose learner is at hand; the others to any."""
+        for job in list(self.given):
+            for slot in self.slots:
+                if slot.job is None and slot.at == job.parent:
+                    self.given.remove(job)
+                    slot.start(job)
+                    break
+        for job in self.given:
+            free = [slot for slot in self.slots if slot.job is None]
+            min(free, key=lambda slot: slot.process is None).start(job)
+        self.given = []
+
+    def _heard(self) -> list[tuple[_Slot, Outcome | None]]:
+        """Listens to all that work, for a moment; gives the outcomes of those that have ended, None of the dead."""
+        working = [slot for slot in self.slots if slot.job is not None]
+        wait([slot.pipe for slot in working], TELL_SECONDS)
+        heard: list[tuple[_Slot, Outcome | None]] = []
+        for slot in working:
+            try:
+                outcome = slot.listen()
+            except (EOFError, OSError):
+                heard.append((slot, None))
+            else:
+                heard += [(slot, outcome)] if outcome is not None else []
+        return heard
+
+    def _ended(self, slot: _Slot, outcome: Outcome | None) -> list[tuple[Job, Outcome]]:
+        """The outcome of the slot's job; nothing if its process died and the job was begun anew."""
+        assert slot.job is not None
+        job, slot.job = slot.job, None
+        if outcome is not None:
+            slot.at = job.key
+            return [(job, outcome)]
+        how = slot.end(DEATH_SECONDS)
+        slot.lane.end(done=False)
+        self.deaths[job.key] += 1
+        if self.deaths[job.key] == TRIES:
+            return [(job, Failed(f"its process died {TRIES} times ({how})"))]
+        slot.lane.say(f"a process died ({how}); its work goes on from what was kept")
+        slot.start(job)
+        return []
+
+
+class _Luggage:
+    """A study as a file that this user alone can read, packed when the first process needs it.
+
+    Through a pipe, each process would have to be waited for until it has imported what reads it; as shared memory,
+    torch's way, it would take a file descriptor for every tensor, and more of /dev/shm than containers have.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.file: Path | None = None
+
+    def packed(self) -> Path:
+        """The file.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        if self.file is None:
+            with writing(Path(tempfile.gettempdir())):
+                self.file = Path(tempfile.mkdtemp(prefix="retain-")) / "study"
+                with self.file.open("wb") as file:
+                    pickle.dump(self.study, file, pickle.HIGHEST_PROTOCOL)
+        return self.file
+
+    def close(self) -> None:
+        if self.file is not None:
+            shutil.rmtree(self.file.parent, ignore_errors=True)
+            self.file = None
 
 
 class _Slot:
-    """One process, replaced when it dies, and the job that it does."""
+    """One process, replaced when it dies, and the job that it does.
 
-    def __init__(self, context: SpawnContext, settings: tuple[Any, ...], lane: Lane) -> None:
-        self.context, self.settings, self.lane = context, settings, lane
+    Attributes:
+        job: What it does, or did when it died.
+        at: Key of the step that its learner is at.
+        heard: Whether it has told anything.
+    """
+
+    def __init__(self, luggage: _Luggage, settings: tuple[Path, float], lane: Lane) -> None:
+        self.luggage, self.settings, self.lane = luggage, settings, lane
+        self.process: SpawnProcess | None = None
         self.job: Job | None = None
         self.at = ""
-        self.deaths: Counter[str] = Counter()
-        self.pool: ProcessPoolExecutor | None = None
+        self.heard = False
 
     def start(self, job: Job) -> None:
-        if self.pool is None:
-            self.queue: SimpleQueue[methodcaller] = self.context.SimpleQueue()
-            self.pool = ProcessPoolExecutor(1, self.context, _begin, (*self.settings, self.queue))
-        self.job, self.future = job, self.pool.submit(_do, job)
+        if self.process is not None and not self.process.is_alive():
+            self.end()
+        if self.process is None:
+            self._begin()
+        self.job = job
+        with contextlib.suppress(OSError):  # it has died just now; `listen` will find out
+            self.pipe.send(job)
 
-    def ended(self) -> list[tuple[Job, Outcome]]:
-        """The job's outcome; nothing if the process died and the job was begun anew."""
-        assert self.job is not None
-        job, self.job = self.job, None
+    def listen(self) -> Outcome | None:
+        """Passes on what the process has told; gives the outcome of its job if that is there.
+
+        Raises:
+            EOFError, OSError: it is dead.
+            UserError: something can't be written or read, or it refuses to work.
+        """
+        while self.pipe.poll():
+            told = self.pipe.recv()
+            self.heard = True
+            if isinstance(told, UserError):
+                raise told
+            if not isinstance(told, methodcaller):
+                outcome: Outcome = told
+                return outcome
+            told(self.lane)
+        return None
+
+    def ask_to_stop(self) -> None:
+        if not self.heard:  # it is only on its way, and has nothing to keep
+            self.job = None
+        if self.job is not None:
+            with contextlib.suppress(OSError):
+                self.pipe.send(None)
+
+    def end(self, seconds: float = 0.0) -> str:
+        """Ends the process, if it does not end by itself in that time; how it ended, in words."""
+        if self.process is None:
+            return ""
+        self.process.join(seconds)
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode or 0
+        self.process.close()
+        self.pipe.close()
+        self.process, self.at, self.heard = None, "", False
+        if code >= 0:
+            return f"exit code {code}"
+        return f"signal {-code}, {signal.strsignal(-code)}{'; out of memory?' if -code == signal.SIGKILL else ''}"
+
+    def _begin(self) -> None:
+        self.lane.enter("a process starts")
+        # A fork would copy torch's threads in the middle of what they do.
+        context, luggage = multiprocessing.get_context("spawn"), self.luggage.packed()
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, luggage, *self.settings))
+        resource_tracker.ensure_running()  # which multiprocessing does otherwise, and then lets all signals through
+        # A Ctrl-C reaches all of a terminal's processes; a child inherits that it hears none, from its first moment.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            outcome = self.future.result()
-        except BrokenProcessPool:
-            self.close()
-            self.lane.leave()
-            self.deaths[job.key] += 1
-            if self.deaths[job.key] == TRIES:
-                return [(job, Failed(f"its process died {TRIES} times (killed, or out of memory?)"))]
-            self.lane.say("a process died (killed, or out of memory?); its work goes on from what was kept")
-            self.start(job)
-            return []
-        self.at = job.key
-        return [(job, outcome)]
-
-    def show(self) -> None:
-        """Passes on what the process has told."""
-        while self.pool is not None and not self.queue.empty():
-            self.queue.get()(self.lane)
-
-    def close(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
-            self.queue.close()
-            self.pool, self.at = None, ""
-
-
-class _Teller:
-    """A lane in a worker's process: tells the main one, and of steps not oftener than that looks."""
-
-    def __init__(self, queue: SimpleQueue[methodcaller]) -> None:
-        self.queue = queue
-        self.told = 0.0
-        self.examples = 0
-        self.loss = 0.0
-
-    def enter(self, where: str) -> None:
-        self.queue.put(methodcaller("enter", where))
-
-    def step(self, loss: float, examples: int) -> None:
-        self.loss = loss
-        self.examples += examples
-        if time.monotonic() - self.told >= TELL_SECONDS:
-            self._tell()
-
-    def skip(self, examples: int) -> None:
-        self.queue.put(methodcaller("skip", examples))
-
-    def leave(self) -> None:
-        self._tell()
-        self.queue.put(methodcaller("leave"))
-
-    def say(self, message: str) -> None:
-        self.queue.put(methodcaller("say", message))
-
-    def _tell(self) -> None:
-        if self.examples:
-            self.queue.put(methodcaller("step", self.loss, self.examples))
-            self.told, self.examples = time.monotonic(), 0
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Whether the main process asks to stop."""
-
-    flag: Any
-
-    def asked(self) -> bool:
-        return bool(self.flag.value)
-
-    def patiently(self) -> AbstractContextManager[object]:
-        return contextlib.nullcontext()
-
-
-_worker: Worker | None = None
-"""Of this process, if it is one of `Processes`."""
-
-
-def _begin(
-    study: Study, folder: Path, stopping: Any, checkpoint_seconds: float, queue: SimpleQueue[methodcaller]
-) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches all of a terminal's processes; the main one asks
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    teller = _Teller(queue)
-    _worker = Worker(study, Store(folder / "stages", teller.say), teller, _Asked(stopping), checkpoint_seconds)
-
-
-def _do(job: Job) -> Outcome:
-    assert _worker is not None
-    return _worker.do(job)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()  # so that ours ends when the process does

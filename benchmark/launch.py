@@ -79,16 +79,14 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
     study = open_launched(suite, launch, say)
     if study.team.count > 1 and (launch.jobs > 1 or launch.executor != "local"):
         raise UserError("--jobs and --executor train several models at once, accelerate launch one together: use one")
-    with Interrupts(say) as interrupts:
+    with Progress(stream=None if study.team.main else StringIO()) as progress, Interrupts(progress.say) as interrupts:
         try:
             if not study.team.main:
-                store = TeamStore(launch.folder / "stages", lambda _: None, study.team)
-                lane = Progress(stream=StringIO()).lane()
-                follow(Worker(study, store, lane, interrupts, launch.checkpoint_seconds))
+                store = TeamStore(launch.folder / "stages", progress.say, study.team)
+                follow(Worker(study, store, progress.lane(), interrupts, launch.checkpoint_seconds))
                 return []
-            with Progress() as progress:
-                engine = Engine(study, launch.folder, progress, launch.keep, _listener(launch, progress))
-                return engine.run(_executor(study, launch, progress, interrupts))
+            engine = Engine(study, launch.folder, progress, launch.keep, _listener(launch, progress))
+            return engine.run(_executor(study, launch, progress, interrupts))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(interrupts.signal or SIGINT) from None
 
@@ -137,7 +135,7 @@ def _executor(study: Study, launch: Launch, progress: Progress, interrupts: Inte
         resources = Resources(launch.address, launch.stage_gpus, int(launch.stage_memory * 2**30))
         return RayTasks(study, launch.folder, progress, resources, launch.checkpoint_seconds)
     if launch.jobs > 1:
-        return Processes(study, launch.folder, progress, launch.jobs, launch.checkpoint_seconds)
+        return Processes(study, launch.folder, progress, launch.jobs, launch.checkpoint_seconds, interrupts)
     folder, kind = launch.folder / "stages", InProcess
     store = Store(folder, progress.say)
     if study.team.count > 1:

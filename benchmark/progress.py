@@ -12,30 +12,36 @@ from tqdm import tqdm
 
 LINE_SECONDS = 20.0
 """Time between plain lines."""
+DRAW_SECONDS = 0.1
+"""Time between two pictures of the bar."""
 
 
 class Progress:
-    """Progress over all training examples of all cells, with stage, loss, examples a second and time left.
+    """Progress over all training examples of all cells, with speed and time left, and what each worker does.
 
-    Args:
-        total: Training examples in all, every epoch counted.
-        stream: Where to; a terminal gets a bar, anything else plain lines.
+    A terminal gets a bar with one line below it for each worker; anything else gets plain lines now and then.
+
+    Attributes:
+        left: Training examples of jobs that have not ended, every epoch counted.
+        settled: Those of jobs that have.
+        done: Examples counted so far, whatever became of them.
+        skipped: Of these, how many were trained on before.
     """
 
-    def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
+    def __init__(self, left: int = 0, stream: TextIO | None = None) -> None:
         """Shows nothing until it is entered."""
-        self.total = total
+        self.left = left
         self.stream = stream or sys.stderr
-        self.done = self.skipped = 0
+        self.settled = self.done = self.skipped = 0
         self.lanes: list[Lane] = []
         self.started = time.monotonic()
+        self.drawn = -DRAW_SECONDS
         self.bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
         """Starts the clock and the bar."""
         if self.stream.isatty():
-            layout = "{desc} |{bar}| {percentage:3.0f}% {rate_noinv_fmt}, {remaining} left{postfix}"
-            self.bar = tqdm(total=self.total, file=self.stream, bar_format=layout, unit=" examples", leave=False)
+            self.bar = self._row("{percentage:3.0f}% |{bar}| {desc}")
         self.started = time.monotonic()
         return self
 
@@ -43,8 +49,19 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Takes the bar away."""
-        if self.bar is not None:
-            self.bar.close()
+        for row in [*(lane.row for lane in reversed(self.lanes)), self.bar]:
+            if row is not None:
+                row.close()
+
+    @property
+    def total(self) -> int:
+        """Examples to train on in all."""
+        return self.settled + self.left
+
+    @property
+    def position(self) -> int:
+        """How many of them are done."""
+        return min(self.settled + sum(lane.counted for lane in self.lanes), self.total)
 
     def say(self, message: str) -> None:
         """Prints a line, above the bar if there is one."""
@@ -57,72 +74,105 @@ class Progress:
 
     def lane(self) -> Lane:
         """Room for what one more worker does."""
-        lane = Lane(self)
+        lane = Lane(self, None if self.bar is None else self._row("{desc}", len(self.lanes) + 1))
         self.lanes.append(lane)
         return lane
 
-    def show(self) -> None:
-        """Brings the bar up to date; elsewhere a line now and then does."""
-        if self.bar is not None:
-            self.bar.set_description_str(" | ".join(lane.where for lane in self.lanes if lane.where), refresh=False)
-            losses = ", ".join(f"{lane.loss:.3f}" for lane in self.lanes if lane.loss is not None)
-            self.bar.set_postfix_str(f"loss {losses}" if losses else "", refresh=False)
-            self.bar.update(self.done - self.bar.n)
+    def expect(self, left: int) -> None:
+        """Says how many examples there are in jobs that have not ended, those that they have done included."""
+        self.left = left
+        self.draw(now=True)
 
-    def expect(self, examples: int) -> None:
-        """Says how many examples there are to train on in all."""
-        self.total = examples
-        if self.bar is not None:
-            self.bar.total = self.total
-            self.bar.refresh()
+    def draw(self, now: bool = False) -> None:
+        """Brings the bar up to date, unless that was done a moment ago."""
+        if self.bar is None or not (now or time.monotonic() - self.drawn >= DRAW_SECONDS):
+            return
+        self.drawn = time.monotonic()
+        self.bar.total, self.bar.n = self.total, self.position
+        self.bar.set_description_str(self._speed(), refresh=False)
+        self.bar.refresh()
+        for lane in self.lanes:
+            lane.draw()
 
     def summary(self) -> str:
         """How far everything is, at what speed, and the time left."""
+        return f"{self.position}/{self.total} examples, {self._speed()}"
+
+    def _speed(self) -> str:
+        """Mean speed since the start, evaluation and all else included, and the time left at that speed."""
         rate = (self.done - self.skipped) / max(time.monotonic() - self.started, 1e-9)
-        left = tqdm.format_interval(max(self.total - self.done, 0) / rate) if rate > 0 else "?"
-        return f"{self.done}/{self.total} examples, {rate:.1f} examples/s, {left} left"
+        left = tqdm.format_interval((self.total - self.position) / rate) if rate > 0 else "?"
+        return f"{rate:.1f} examples/s, {left} left"
+
+    def _row(self, layout: str, place: int = 0) -> tqdm[NoReturn]:
+        return tqdm(file=self.stream, bar_format=layout, position=place, leave=False, dynamic_ncols=True)
 
 
 class Lane:
-    """What one worker does: where it is, and its loss as a running mean."""
+    """What one worker does: where it is, and its loss as a running mean.
 
-    def __init__(self, progress: Progress) -> None:
+    Attributes:
+        counted: Examples of the job that it does.
+    """
+
+    def __init__(self, progress: Progress, row: tqdm[NoReturn] | None = None) -> None:
         """Does nothing yet."""
-        self.progress = progress
+        self.progress, self.row = progress, row
         self.where = ""
         self.loss: float | None = None
-        self.told = 0
+        self.counted = self.untold = 0
         self.spoken = time.monotonic()
 
     def enter(self, where: str) -> None:
         """Names what comes next, such as ``ewc-seed0, stage 2/3 bbc_news``."""
-        self.where, self.loss = where, None
-        self.progress.show()
+        self.where, self.loss, self.untold = where, None, 0
+        self.progress.draw(now=True)
 
     def step(self, loss: float, examples: int) -> None:
-        """Counts one optimizer step, or the examples of several."""
-        self.progress.done += examples
+        """Counts one optimizer step, or the examples of several and their mean loss."""
+        self._count(examples)
+        self.untold += examples
         self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
-        self.progress.show()
-        if self.progress.bar is None and time.monotonic() - self.spoken >= LINE_SECONDS:
+        self.progress.draw()
+        if time.monotonic() - self.spoken >= LINE_SECONDS:
             self._tell()
 
     def skip(self, examples: int) -> None:
         """Counts examples that were trained on before."""
-        self.progress.done += examples
+        self._count(examples)
         self.progress.skipped += examples
 
     def leave(self) -> None:
-        """Says how training stands, at the end of a stage at the latest; a bar has said it already."""
-        if self.progress.bar is None and self.progress.done != self.told:
+        """Says how training stands, at the end of a stage at the latest."""
+        if self.untold:
             self._tell()
         self.where, self.loss = "", None
+        self.progress.draw(now=True)
+
+    def end(self, done: bool) -> None:
+        """Its job has ended; what it counted was for nothing if the job was not done."""
+        if done:
+            self.progress.settled += self.counted
+        self.where, self.loss, self.counted, self.untold = "", None, 0, 0
 
     def say(self, message: str) -> None:
         """Prints a line."""
         self.progress.say(message)
 
+    def draw(self) -> None:
+        """Brings its line below the bar up to date."""
+        if self.row is not None:
+            loss = "" if self.loss is None else f"loss {self.loss:.3f}"
+            width = self.row.format_dict["ncols"] or sys.maxsize  # a longer line would make two
+            self.row.set_description_str(f"  {loss:<12} {self.where}"[:width] if self.where else "", refresh=False)
+            self.row.refresh()
+
+    def _count(self, examples: int) -> None:
+        self.counted += examples
+        self.progress.done += examples
+
     def _tell(self) -> None:
-        if self.loss is not None:
-            self.spoken, self.told = time.monotonic(), self.progress.done
+        """A line of its own, which a bar makes needless."""
+        if self.row is None and self.loss is not None:
+            self.spoken, self.untold = time.monotonic(), 0
             self.say(f"{self.where}: loss {self.loss:.3f}, {self.progress.summary()}")

@@ -13,10 +13,11 @@ from pathlib import Path
 import ray
 
 from benchmark.errors import UserError
-from benchmark.executors import GRACE_SECONDS, TELL_SECONDS, TRIES
+from benchmark.executors import GRACE_SECONDS, TRIES
 from benchmark.interrupts import Interrupts
 from benchmark.jobs import Job
 from benchmark.progress import Progress
+from benchmark.serving import TELL_SECONDS
 from benchmark.store import Store
 from benchmark.study import Study
 from benchmark.worker import Failed, Outcome, Worker
@@ -149,8 +150,13 @@ class _Teller:
         self.told.append(methodcaller("skip", examples))
 
     def leave(self) -> None:
-        self.told += [methodcaller("step", self.loss, self.examples), methodcaller("leave")]
+        if self.examples:
+            self.told.append(methodcaller("step", self.loss, self.examples))
+        self.told.append(methodcaller("leave"))
         self.examples = 0
+
+    def end(self, done: bool) -> None:
+        self.told.append(methodcaller("end", done))
 
     def say(self, message: str) -> None:
         self.told.append(methodcaller("say", message))

@@ -62,10 +62,13 @@ class Lane(Watch, Protocol):
     """Is told what one worker does."""
 
     def enter(self, where: str) -> None:
-        """Training of this begins."""
+        """Training of this begins, or other work that takes a while."""
 
     def leave(self) -> None:
-        """Training of it has ended."""
+        """It has ended."""
+
+    def end(self, done: bool) -> None:
+        """The job has ended. If it was not done, what it trained on counts for nothing."""
 
     def say(self, message: str) -> None:
         """A line for the user."""
@@ -125,6 +128,11 @@ class Worker:
         Raises:
             UserError: something can't be written or read.
         """
+        outcome = self._outcome(job)
+        self.lane.end(isinstance(outcome, Done))
+        return outcome
+
+    def _outcome(self, job: Job) -> Outcome:
         with self.store.shelf.lock(job.key) as mine:
             if not self.study.team.agree(mine):
                 return Busy()
@@ -166,7 +174,16 @@ class Walk:
             learner = self._bring(place, locked=True)
             with self.store.shelf.lock(key, wait=True):
                 if self.store.row(key) is None:
+                    self.worker.lane.enter(f"{self._named(self.nodes[place])}: measuring")
                     self.store.save_row(key, measure(self.study, learner, self.worker.untrained))
+                    self.worker.lane.leave()
+
+    def _named(self, node: Node) -> str:
+        """Where a step stands, for the user."""
+        if node.stage < 0:
+            return f"{self.cell.name}, untrained"
+        names = "+".join(task.name for task in self.groups[node.stage])
+        return f"{self.cell.name}, stage {node.stage + 1}/{len(self.groups)} {names}"
 
     def _saved(self, place: int) -> Saved | None:
         """What is known of a step, after doing it if need be; nothing is kept of the start."""
@@ -215,7 +232,6 @@ class Walk:
     def _step(self, node: Node, learner: Learner) -> Saved:
         """Does a step with the learner that is where it begins."""
         stage, group = self.stages[node.stage], self.groups[node.stage]
-        names = "+".join(task.name for task in group)
         reset_peak_memory()
         started = time.perf_counter()
         losses: list[float] = []
@@ -223,14 +239,16 @@ class Walk:
         earlier = 0.0
         if node.step == "train":
             select_trainable(learner, {task.head for task in group})
-            self.worker.lane.enter(f"{self.cell.name}, stage {node.stage + 1}/{len(self.groups)} {names}")
+            self.worker.lane.enter(self._named(node))
             keeper = self.worker.keeper(node.key)
             trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, self.worker.lane, keeper)
             self.worker.lane.leave()
             losses, earlier = thinned(trained.losses, LOSSES), keeper.before
             cost = {"steps": len(trained.losses), "tokens": trained.tokens}
         else:
+            self.worker.lane.enter(f"{self._named(node)}: {self.cell.strategy.name} looks back")
             finish_stage(learner, self.cell.strategy, stage)
+            self.worker.lane.leave()
         cost |= {
             "seconds": earlier + time.perf_counter() - started,
             "strategy_bytes": learner.state_bytes(),
