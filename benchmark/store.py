@@ -131,7 +131,7 @@ class Store:
             "position": checkpoint.position,
             "losses": checkpoint.losses,
             "seconds": checkpoint.seconds,
-            "state": _flatten(checkpoint.state, "state", tensors),
+            "plain": _flatten(checkpoint.state, "state", tensors),
             "optimizer": _flatten(checkpoint.optimizer, "optimizer", tensors),
         }
         names = {"weights": self._put(checkpoint.weights), "state": self._put(tensors)}
@@ -144,7 +144,7 @@ class Store:
         weights, tensors = (None, None) if found is None else (self._get(found["weights"]), self._get(found["state"]))
         if found is None or weights is None or tensors is None:
             return None
-        state, optimizer = _unflatten(found["state"], tensors), _unflatten(found["optimizer"], tensors)
+        state, optimizer = _unflatten(found["plain"], tensors), _unflatten(found["optimizer"], tensors)
         return Checkpoint(found["position"], weights, state, optimizer, found["losses"], found["seconds"])
 
     def drop_checkpoint(self, key: str) -> None:
