@@ -68,9 +68,8 @@ class Keeper:
             Stopped: training was asked to stop.
             UserError: it can't be written.
         """
-        stopping = self.stopping()
-        due = stopping or time.monotonic() - self.kept >= self.every
-        if not self.team.agree(due):
+        due, stopping = self.team.any_says(time.monotonic() - self.kept >= self.every, self.stopping())
+        if not (due or stopping):
             return
         changed = changed_weights(learner.model, self.untrained)
         state = _with_text(optimizer.state_dict())
@@ -78,7 +77,7 @@ class Keeper:
             self.key, Checkpoint(len(losses), changed, learner.state, state, losses, self.seconds)
         )
         self.kept = time.monotonic()
-        if self.team.agree(stopping):
+        if stopping:
             raise Stopped
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,10 @@ from benchmark.output import check_writable, read_runs, report
 
 RUNS = Path("results", "runs")
 """Where runs are written unless ``--out`` says otherwise."""
+RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""Where launchers tell a process which of several it is; accelerate looks there too."""
+GRACE_SECONDS = 10.0
+"""For which a process lets the main one say what is wrong."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # here, where a reader that has gone can still be met
     except UserError as error:
-        _say(f"retain: {' '.join(str(error).split())}")
+        _complain(f"retain: {' '.join(str(error).split())}")
         return 2
     except KeyboardInterrupt as interrupt:
         _say("retain: interrupted; what was done is kept, the same command goes on from there")
@@ -48,11 +53,13 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, with the nearest command if one was misspelt."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"retain: {message}; see {self.prog} --help\n")
+        _complain(f"retain: {message}; see {self.prog} --help")
+        self.exit(2)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            self.exit(2, f"retain: {unknown(action.dest, str(value), map(str, action.choices))}\n")
+            _complain(f"retain: {unknown(action.dest, str(value), map(str, action.choices))}")
+            self.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,7 +159,8 @@ def _run(options: argparse.Namespace) -> int:
     overrides = Overrides(options.strategies, options.seeds, options.settings, options.backbone, options.limit)
     suite = load_suite(options.suite, overrides)
     folder = options.out or RUNS / suite.name
-    check_writable(folder)
+    if not _follows():
+        check_writable(folder)
 
     from benchmark.launch import Launch, run_suite
     from benchmark.plan import plan_suite
@@ -263,13 +271,31 @@ def _version() -> str:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    if not _follows():
+        sys.stdout.write(f"{text}\n")
 
 
 def _say(text: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of processes that train one model together, only the first speaks
+    if not _follows():
         with contextlib.suppress(OSError):  # nobody may listen any more
             sys.stderr.write(f"{text}\n")
+
+
+def _complain(text: str) -> None:
+    """Says why the command ends.
+
+    Of processes that train one model, all find most mistakes. The main one says it, so the others let it: its end ends
+    them. One that is still there found what the main one did not, and says it itself.
+    """
+    if _follows():
+        time.sleep(GRACE_SECONDS)
+    with contextlib.suppress(OSError):  # nobody may listen any more
+        sys.stderr.write(f"{text}\n")
+
+
+def _follows() -> bool:
+    """Whether this is one of several processes that train one model, and not the main one: that speaks and writes."""
+    return next((os.environ[name] for name in RANKS if name in os.environ), "0") != "0"
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ class Interrupts:
     @contextlib.contextmanager
     def patiently(self) -> Iterator[None]:
         """As long as this lasts, the first signal is only noted: somebody asks for it after every step."""
-        self.patient = True
+        before, self.patient = self.patient, True
         try:
             yield
         finally:
-            self.patient = False
+            self.patient = before
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         self.signal = number

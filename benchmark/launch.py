@@ -22,6 +22,7 @@ from benchmark.progress import Progress
 from benchmark.store import Store
 from benchmark.study import Say, Study, open_study
 from benchmark.suite import Cell, Suite
+from benchmark.team import Gone
 from benchmark.together import Leader, TeamStore, follow
 from benchmark.worker import Worker
 from results.record import Run
@@ -81,12 +82,13 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
         raise UserError("--jobs and --executor train several models at once, accelerate launch one together: use one")
     with Progress(stream=None if study.team.main else StringIO()) as progress, Interrupts(progress.say) as interrupts:
         try:
-            if not study.team.main:
-                store = TeamStore(launch.folder / "stages", progress.say, study.team)
-                follow(Worker(study, store, progress.lane(), interrupts, launch.checkpoint_seconds))
-                return []
-            engine = Engine(study, launch.folder, progress, launch.keep, _listener(launch, progress))
-            return engine.run(_executor(study, launch, progress, interrupts))
+            runs = (_lead if study.team.main else _follow)(study, launch, progress, interrupts)
+            study.team.leave()
+            return runs
+        except Gone:
+            if not interrupts.asked():
+                raise
+            raise KeyboardInterrupt(interrupts.signal) from None  # that is what ended the others
         except KeyboardInterrupt:
             raise KeyboardInterrupt(interrupts.signal or SIGINT) from None
 
@@ -124,6 +126,18 @@ def open_launched(suite: Suite, launch: Launch, say: Say) -> Study:
     if threads is None and launch.jobs > 1:
         threads = max(1, torch.get_num_threads() // launch.jobs)
     return open_study(suite, launch.device, say, threads, launch.accumulation)
+
+
+def _lead(study: Study, launch: Launch, progress: Progress, interrupts: Interrupts) -> list[Run]:
+    engine = Engine(study, launch.folder, progress, launch.keep, _listener(launch, progress))
+    return engine.run(_executor(study, launch, progress, interrupts))
+
+
+def _follow(study: Study, launch: Launch, progress: Progress, interrupts: Interrupts) -> list[Run]:
+    store = TeamStore(launch.folder / "stages", progress.say, study.team)
+    with interrupts.patiently():  # the main process decides when to stop
+        follow(Worker(study, store, progress.lane(), interrupts, launch.checkpoint_seconds))
+    return []
 
 
 def _executor(study: Study, launch: Launch, progress: Progress, interrupts: Interrupts) -> Executor:

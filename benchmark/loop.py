@@ -94,8 +94,7 @@ def train_stage(
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(number, len(plan), settings.warmup)
         share = run_batch(learner, strategy, task, indices, team, ("dropout", learner.seed, names, number))
-        loss = team.add_up(share)
-        team.add_gradients(weights)
+        loss = team.add_up(share, weights)
         strategy.before_step(learner)
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from benchmark import fetch, provenance
 from benchmark.backbone import Backbone, layer_names, load_backbone
@@ -28,6 +30,9 @@ from tasks.sources.base import Source, SourceError, Splits
 from tasks.spec import TaskError
 
 Say = Callable[[str], None]
+
+PATIENCE = timedelta(days=1)
+"""For which processes wait for each other. Long: one may download, or wait for another command's stage."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,15 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
     Raises:
         UserError: something can't be fetched, read or loaded, there is no such device, or a strategy can't work here.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     team = Team(_accelerator(device, suite.precision, accumulation))
-    fetch.fetch_all(needed_archives(suite), report=say)
-    backbone = load_backbone(suite.backbone, backbone_folder(suite.backbone, say))
+    if team.count == 1 and os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ:
+        say("one process trains: of accelerate launch, --cpu starts several through MPI only; use --multi_gpu instead")
+    if threads is not None:
+        torch.set_num_threads(threads)  # here, since accelerate may have set it too
+    with team.main_first():
+        fetch.fetch_all(needed_archives(suite), report=say)
+        folder = backbone_folder(suite.backbone, say)
+    backbone = load_backbone(suite.backbone, folder)
     try:
         tasks = []
         for plan in suite.tasks:
@@ -113,11 +122,17 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
             cell.strategy.check(list(layer_names(backbone.body)), tasks)
         except ValueError as error:
             raise UserError(f"strategy {cell.strategy.name}: {error}") from error
-    return Study(suite, backbone, tasks, probes, team, _provenance(suite, backbone, tasks, probes, team))
+    made_by = _provenance(suite, backbone, tasks, probes, team)
+    (_, leading), *others = team.gather([(socket.gethostname(), made_by)])
+    for host, following in others:
+        _check_alike(host, following, leading, COMPUTED)
+    return Study(suite, backbone, tasks, probes, team, made_by)
 
 
 ENVIRONMENT = {"code_sha256", "python", "platform", "device", "threads", "processes", "accumulation", "packages"}
 """What of a record's provenance can change a bit and is no data: code, versions and machine."""
+COMPUTED = ENVIRONMENT | {"precision", "data_sha256", "weights_sha256", "backbone_sha256"}
+"""What must be the same in all processes that train one model."""
 
 
 def _arrive(
@@ -136,14 +151,23 @@ def _arrive(
     torch.set_num_threads(made_by.threads)
     team = Team(_accelerator(device, suite.precision, made_by.accumulation))
     here = _provenance(suite, backbone, tasks, probes, team)
-    for name in sorted(ENVIRONMENT):
-        ours, theirs = getattr(here, name), getattr(made_by, name)
+    _check_alike(socket.gethostname(), here, made_by, ENVIRONMENT)
+    return Study(suite, backbone, tasks, probes, team, made_by)
+
+
+def _check_alike(host: str, here: Provenance, main: Provenance, names: Collection[str]) -> None:
+    """Compares what a process computes with and on to what the main one does.
+
+    Raises:
+        UserError: it is not the same.
+    """
+    for name in sorted(names):
+        ours, theirs = getattr(here, name), getattr(main, name)
         if ours != theirs:
             raise UserError(
-                f"machine {socket.gethostname()}: {name} is {ours}, but where the command runs it is {theirs}; "
+                f"machine {host}: {name} is {ours}, but where the command runs it is {theirs}; "
                 "their numbers would differ: make the machines equal"
             )
-    return Study(suite, backbone, tasks, probes, team, made_by)
 
 
 def needed_archives(suite: Suite) -> list[Archive]:
@@ -177,7 +201,16 @@ def _accelerator(device: str, precision: str, accumulation: int) -> Accelerator:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS can't be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Cutting batches is left to the loop: accelerate's own way of it weighs parts of unequal size alike.
-    return Accelerator(cpu=chosen == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulation)
+    accelerator = Accelerator(
+        cpu=chosen == "cpu",
+        mixed_precision=precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if accumulation > 1 or accelerator.gradient_accumulation_steps < 1:  # what launchers say stands behind --accumulate
+        accelerator.gradient_accumulation_steps = accumulation
+    if accelerator.num_processes == 1 < int(os.environ.get("WORLD_SIZE", "1")):
+        raise UserError(f"--device {chosen}: several processes can't train together on it; use --device cpu, or one")
+    return accelerator
 
 
 def _device_name(device: torch.device) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import shorten
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+
+from benchmark.errors import UserError
 
 T = TypeVar("T")
 
 BUCKET_BYTES = 64 * 2**20
 """Gradients that travel together: few large messages are faster than many small ones."""
+
+
+class Gone(UserError):
+    """Another process of the team has ended, so that nothing can be done together any more."""
 
 
 class Team:
@@ -52,41 +58,87 @@ class Team:
             yield
 
     def agree(self, value: T) -> T:
-        """The main process's value, in all processes."""
+        """The main process's value, in all processes. Takes two messages: not for every step."""
         if self.count == 1:
             return value
         box = [value]
-        broadcast_object_list(box)
+        with _connected():
+            distributed.broadcast_object_list(box, device=self.device)
         return box[0]
 
-    def add_up(self, value: float) -> float:
-        """The sum of all processes' values."""
+    def any_says(self, *answers: bool) -> list[bool]:
+        """For each question whether any process answers it with yes. Takes one small message."""
         if self.count == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(total)
-        return total.item()
+            return list(answers)
+        together = torch.tensor(answers, dtype=torch.float32, device=self.device)
+        _add_up(together)
+        return [answer > 0 for answer in together.tolist()]
 
     def gather(self, items: list[T]) -> list[T]:
         """The items of all processes, in order of the processes."""
-        return items if self.count == 1 else list(gather_object(items))
-
-    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces every gradient by the sum over all processes; one that no process has stays away."""
         if self.count == 1:
-            return
-        present = torch.tensor([parameter.grad is not None for parameter in parameters], device=self.device).float()
-        torch.distributed.all_reduce(present)
-        reached = [parameter for parameter, there in zip(parameters, present.tolist(), strict=True) if there]
-        for parameter in reached:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        for bucket in _buckets([parameter.grad for parameter in reached if parameter.grad is not None]):
-            together = torch.cat([gradient.flatten() for gradient in bucket])
-            torch.distributed.all_reduce(together)
-            shares = torch.split(together, [gradient.numel() for gradient in bucket])
+            return items
+        boxes: list[list[T]] = [[] for _ in range(self.count)]
+        with _connected():
+            distributed.all_gather_object(boxes, items)
+        return [item for box in boxes for item in box]
+
+    @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The others wait until the main process has done it, so that they find what it has left."""
+        if not self.main:
+            self.agree(None)
+        yield
+        if self.main:
+            self.agree(None)
+
+    def add_up(self, loss: float, parameters: Sequence[nn.Parameter]) -> float:
+        """Adds up what the processes found in a step: returns the sum of the losses, and sums the gradients in place.
+
+        A gradient that some have is zero for the others; one that nobody has stays away.
+        """
+        if self.count == 1:
+            return loss
+        own = [loss, *(parameter.grad is not None for parameter in parameters)]
+        together = torch.tensor(own, dtype=torch.float64, device=self.device)
+        _add_up(together)
+        total, *present = together.tolist()
+        gradients = []
+        for parameter, found in zip(parameters, present, strict=True):
+            if found:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            joined = torch.cat([gradient.flatten() for gradient in bucket])
+            _add_up(joined)
+            shares = torch.split(joined, [gradient.numel() for gradient in bucket])
             for gradient, share in zip(bucket, shares, strict=True):
                 gradient.copy_(share.view_as(gradient))
+        return float(total)
+
+    def leave(self) -> None:
+        """Closes the connections, when all that is done together is done."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
+
+def _add_up(tensor: Tensor) -> None:
+    """Replaces a tensor by its sum over all processes: the same bits in all of them."""
+    with _connected():
+        distributed.all_reduce(tensor)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Says in one line that the others are lost: why is said by the one that ended first."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 160, placeholder=" ...")
+        raise Gone(
+            f"another of the processes that train together has ended, see there ({reason}); "
+            "what was done is kept, the same command goes on from there"
+        ) from error
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

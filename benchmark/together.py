@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
+from benchmark.errors import UserError
 from benchmark.executors import InProcess
 from benchmark.jobs import Job
 from benchmark.shelf import Say, Shelf
 from benchmark.store import Checkpoint, Saved, Store
-from benchmark.team import Team
+from benchmark.team import Gone, Team
 from benchmark.worker import Outcome, Worker
+
+T = TypeVar("T")
 
 
 class TeamStore(Store):
@@ -63,10 +68,7 @@ class TeamStore(Store):
 
     def load(self, saved: Saved) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state after a step, if the main process can read them."""
-        found = super().load(saved) if self.team.main else None
-        if not self.team.agree(found is not None):
-            return None
-        return found if self.team.main else super().load(saved)
+        return self._read_alike(partial(super().load, saved))
 
     def save_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
         """Keeps a step on its way, once."""
@@ -76,10 +78,23 @@ class TeamStore(Store):
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """How far a step had come, if the main process can read it."""
-        found = super().checkpoint(key) if self.team.main else None
+        return self._read_alike(partial(super().checkpoint, key))
+
+    def _read_alike(self, read: Callable[[], T | None]) -> T | None:
+        """What all processes read, if the main one can.
+
+        Raises:
+            UserError: this process can't, though the main one can.
+        """
+        found = read() if self.team.main else None
         if not self.team.agree(found is not None):
             return None
-        return found if self.team.main else super().checkpoint(key)
+        if not self.team.main and (found := read()) is None:
+            raise UserError(
+                f"process {self.team.rank} on {socket.gethostname()} does not find in {self.shelf.folder} "
+                "what the main process wrote: --out must be a folder that all machines share"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,9 @@ class _Follower(Shelf):
     @contextlib.contextmanager
     def lock(self, key: str, wait: bool = False) -> Iterator[bool]:
         yield True
+
+    def drop(self, digests: Collection[str]) -> None:
+        """Leaves what can't be read as it is."""
 
 
 class Leader(InProcess):
@@ -110,7 +128,8 @@ class Leader(InProcess):
     def close(self) -> None:
         """Lets the others go, unless a job was broken off: then they wait in the middle of it, and are ended."""
         if self.in_step:
-            self.worker.study.team.agree(None)
+            with contextlib.suppress(Gone):
+                self.worker.study.team.agree(None)
 
 
 def follow(worker: Worker) -> None:
