@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 import socket
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from benchmark.executors import GRACE_SECONDS, TRIES
 from benchmark.interrupts import Interrupts
 from benchmark.jobs import Job
 from benchmark.progress import Progress
-from benchmark.serving import TELL_SECONDS
+from benchmark.serving import TELL_SECONDS, Teller
 from benchmark.store import Store
 from benchmark.study import Study
 from benchmark.worker import Failed, Outcome, Worker
@@ -74,7 +75,8 @@ class RayTasks:
         if not any(all(node["Resources"].get(name, 0) >= need for name, need in needs.items()) for node in ray.nodes()):
             wanted = ", ".join(f"{need:g} {name}" for name, need in needs.items() if need)
             progress.say(f"no machine of the cluster has {wanted} now: stages wait for one that has")
-        self.study = ray.put(study)
+        # As bytes, so that what unpacking finds wrong comes out as it is, not as an error of Ray's.
+        self.study = ray.put(pickle.dumps(study, pickle.HIGHEST_PROTOCOL))
         self.settings = (uuid.uuid4().hex, folder.absolute(), checkpoint_seconds)
         self.task = ray.remote(_do).options(
             num_cpus=study.provenance.threads,
@@ -131,54 +133,24 @@ def _join(address: str) -> None:
         raise UserError(f"--address {address}: {reason}") from error
 
 
-@dataclass
-class _Teller:
-    """A lane in a task: what it is told goes back with the answer."""
-
-    told: list[methodcaller] = field(default_factory=list)
-    examples: int = 0
-    loss: float = 0.0
-
-    def enter(self, where: str) -> None:
-        self.told.append(methodcaller("enter", where))
-
-    def step(self, loss: float, examples: int) -> None:
-        self.loss = loss
-        self.examples += examples
-
-    def skip(self, examples: int) -> None:
-        self.told.append(methodcaller("skip", examples))
-
-    def leave(self) -> None:
-        if self.examples:
-            self.told.append(methodcaller("step", self.loss, self.examples))
-        self.told.append(methodcaller("leave"))
-        self.examples = 0
-
-    def end(self, done: bool) -> None:
-        self.told.append(methodcaller("end", done))
-
-    def say(self, message: str) -> None:
-        self.told.append(methodcaller("say", message))
-
-
 _workers: dict[str, Worker] = {}
 """Of this process: study -> its worker. Ray gives one process many tasks of a study."""
 
 
-def _do(study: list[ray.ObjectRef[Study]], identity: str, folder: Path, checkpoint_seconds: float, job: Job) -> Answer:
+def _do(study: list[ray.ObjectRef[bytes]], identity: str, folder: Path, checkpoint_seconds: float, job: Job) -> Answer:
     """Does a job in a process of Ray's."""
-    teller = _Teller()
+    told: list[methodcaller] = []
+    teller = Teller(told.append)
     try:
         if not (folder / "stages" / "commands").is_dir():
             raise UserError(f"machine {socket.gethostname()}: sees no {folder}; --out must be a folder that all share")
         if identity not in _workers:
             _workers.clear()
-            _workers[identity] = Worker(ray.get(study[0]), Store(folder / "stages", teller.say), teller)
+            _workers[identity] = Worker(pickle.loads(ray.get(study[0])), Store(folder / "stages", teller.say), teller)
         worker = _workers[identity]
         with Interrupts(teller.say) as interrupts:
             worker.lane, worker.stop, worker.checkpoint_seconds = teller, interrupts, checkpoint_seconds
             worker.store = Store(folder / "stages", teller.say)
-            return Answer(worker.do(job), teller.told)
+            return Answer(worker.do(job), told)
     except UserError as error:
-        return Answer(None, teller.told, str(error))
+        return Answer(None, told, str(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,6 +140,19 @@ def test_a_strategy_that_raises_fails_its_run_alone(study: Study, cluster: Any, 
     assert failures[1].reason == "RuntimeError: broken on purpose"
     assert "before_step" in failures[1].trace
     assert "naive-seed1: failed at tiny_sentiment: RuntimeError: broken on purpose; the other runs go on" in said
+
+
+def test_an_interrupt_lets_the_steps_end_and_keeps_them(study: Study, cluster: Any, tmp_path: Path) -> None:
+    accidents = Accidents(lambda: os.kill(os.getpid(), signal.SIGINT))
+    cluster.add_node(num_cpus=1)
+    accidents.start()
+    with pytest.raises(KeyboardInterrupt):
+        on_ray(study, tmp_path / "ray", cluster.address)
+    assert list((tmp_path / "ray" / "stages" / "checkpoints").glob("*.json"))
+    assert not workers()
+    assert [numbers(run) for run in Ran(study, tmp_path / "ray").runs] == [
+        numbers(run) for run in Ran(study, tmp_path / "serial").runs
+    ]
 
 
 def test_a_machine_with_other_code_is_refused(study: Study, cluster: Any, tmp_path: Path) -> None:

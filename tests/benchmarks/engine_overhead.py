@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.engine_overhead [SUITE] [--strategy naive] [--limit N] [--rounds N]
 
-Rounds are interleaved, each in a fresh folder, in turns with one and the other first. Ratios are medians over rounds, of
-wall time and of processor time, which a busy machine disturbs less but which does not see the disk waited for. One more
-round, which is not counted, says where the engine's own time goes.
+Rounds are interleaved, each in a fresh folder, in turns with one and the other first. Ratios are medians over rounds,
+of wall time and of processor time, which a busy machine disturbs less but which does not see the disk waited for. One
+more round, which is not counted, says where the engine's own time goes.
 """
 
 from __future__ import annotations
