@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import pickle
+import signal
 import socket
+import time
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
@@ -15,13 +19,19 @@ import ray
 
 from benchmark.errors import UserError
 from benchmark.executors import GRACE_SECONDS, TRIES
-from benchmark.interrupts import Interrupts
+from benchmark.interrupts import SIGNALS
 from benchmark.jobs import Job
+from benchmark.output import writing
 from benchmark.progress import Progress
 from benchmark.serving import TELL_SECONDS, Teller
 from benchmark.store import Store
 from benchmark.study import Study
 from benchmark.worker import Failed, Outcome, Worker
+
+REACH_SECONDS = 5.0
+"""In which a cluster must answer."""
+LOOK_SECONDS = 0.5
+"""Between two looks at whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,8 @@ class RayTasks:
             progress.say(f"no machine of the cluster has {wanted} now: stages wait for one that has")
         # As bytes, so that what unpacking finds wrong comes out as it is, not as an error of Ray's.
         self.study = ray.put(pickle.dumps(study, pickle.HIGHEST_PROTOCOL))
-        self.settings = (uuid.uuid4().hex, folder.absolute(), checkpoint_seconds)
+        self.stopping = _commands(folder.absolute()) / f"{uuid.uuid4().hex}.stop"
+        self.settings = (self.stopping, folder.absolute(), checkpoint_seconds)
         self.task = ray.remote(_do).options(
             num_cpus=study.provenance.threads,
             num_gpus=resources.gpus,
@@ -99,14 +110,15 @@ class RayTasks:
 
     def stop(self) -> None:
         """Asks all tasks to keep the step that they are in, and gives them some time for it."""
-        for task in self.running:
-            ray.cancel(task, force=False)  # interrupts the process as Ctrl-C does
+        with writing(self.stopping):
+            self.stopping.touch()
         if self.running:
             ray.wait(list(self.running), num_returns=len(self.running), timeout=GRACE_SECONDS)
 
     def close(self) -> None:
         """Leaves the cluster, which ends what runs for it."""
         ray.shutdown()
+        self.stopping.unlink(missing_ok=True)
 
     def _outcome(self, task: ray.ObjectRef[Answer]) -> Outcome:
         try:
@@ -126,31 +138,67 @@ def _join(address: str) -> None:
     Raises:
         UserError: there is no cluster at the address.
     """
+    host, _, port = address.rpartition(":")
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
+        if host and "://" not in address:
+            # Ray asks for minutes, and writes pages about it.
+            socket.create_connection((host, int(port)), REACH_SECONDS).close()
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"--address {address}: {reason}") from error
+        raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from error
+    finally:
+        for number, handler in before.items():  # Ray takes SIGTERM for itself
+            signal.signal(number, handler)
 
 
-_workers: dict[str, Worker] = {}
-"""Of this process: study -> its worker. Ray gives one process many tasks of a study."""
+@dataclass
+class _StopFile:
+    """Whether the driver asks to stop: by a file, since cancelling a task of Ray's breaks it off in the middle.
+
+    Attributes:
+        path: Is there if it does.
+        looked: When that was last looked at: on a network folder not in every step.
+        there: What was seen.
+    """
+
+    path: Path
+    looked: float = -math.inf
+    there: bool = False
+
+    def asked(self) -> bool:
+        if time.monotonic() - self.looked >= LOOK_SECONDS:
+            self.looked, self.there = time.monotonic(), self.path.exists()
+        return self.there
+
+    def patiently(self) -> AbstractContextManager[object]:
+        return contextlib.nullcontext()
 
 
-def _do(study: list[ray.ObjectRef[bytes]], identity: str, folder: Path, checkpoint_seconds: float, job: Job) -> Answer:
+_workers: dict[Path, Worker] = {}
+"""Of this process: the stop file of a command -> its worker. Ray gives one process many tasks of a command."""
+
+
+def _do(study: list[ray.ObjectRef[bytes]], stopping: Path, folder: Path, checkpoint_seconds: float, job: Job) -> Answer:
     """Does a job in a process of Ray's."""
     told: list[methodcaller] = []
     teller = Teller(told.append)
+    store = Store(folder / "stages", teller.say)
     try:
-        if not (folder / "stages" / "commands").is_dir():
+        if not _commands(folder).is_dir():
             raise UserError(f"machine {socket.gethostname()}: sees no {folder}; --out must be a folder that all share")
-        if identity not in _workers:
+        if stopping not in _workers:
             _workers.clear()
-            _workers[identity] = Worker(pickle.loads(ray.get(study[0])), Store(folder / "stages", teller.say), teller)
-        worker = _workers[identity]
-        with Interrupts(teller.say) as interrupts:
-            worker.lane, worker.stop, worker.checkpoint_seconds = teller, interrupts, checkpoint_seconds
-            worker.store = Store(folder / "stages", teller.say)
-            return Answer(worker.do(job), told)
+            there = pickle.loads(ray.get(study[0]))
+            _workers[stopping] = Worker(there, store, teller, _StopFile(stopping), checkpoint_seconds)
+        worker = _workers[stopping]
+        worker.lane, worker.store = teller, store
+        return Answer(worker.do(job), told)
     except UserError as error:
         return Answer(None, told, str(error))
+
+
+def _commands(folder: Path) -> Path:
+    """Where the commands that work on a folder enter themselves."""
+    return folder / "stages" / "commands"

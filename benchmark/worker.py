@@ -225,7 +225,7 @@ class Walk:
         with self.worker.stop.patiently() if self.nodes[place].step == "train" else contextlib.nullcontext():
             saved = self._step(self.nodes[place], learner)
         self.worker.at = self.nodes[place].key
-        if self.study.team.agree(self.worker.stop.asked()):  # after the last time that training asked
+        if any(self.study.team.any_says(self.worker.stop.asked())):  # after the last time that training asked
             raise Stopped
         return saved
 

@@ -30,7 +30,7 @@ from tests.lab import Ran, numbers
 
 pytestmark = pytest.mark.slow
 
-PAUSE = 0.1
+PAUSE = 0.2
 """Seconds in every step of a slow run: long enough to be met in the middle."""
 
 
@@ -62,7 +62,7 @@ def study(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Ite
     """Naive with two seeds, and EWC: two runs can be under way at once."""
     threads = torch.get_num_threads()
     file = write_suite(tmp_path, backbone_folder)
-    overrides = Overrides(["naive", "ewc"], seeds=[0, 1])
+    overrides = Overrides(["naive", "ewc"], seeds=[0, 1], settings=["training.batch_size=2"])
     opened = open_study(load_suite(str(file), overrides), "cpu", lambda _: None, threads=1)
     cells = [replace(cell, strategy=Slow()) if cell.strategy.name == "naive" else cell for cell in opened.suite.cells]
     yield replace(opened, suite=replace(opened.suite, cells=tuple(cells)))
@@ -143,9 +143,16 @@ def test_a_strategy_that_raises_fails_its_run_alone(study: Study, cluster: Any, 
 
 
 def test_an_interrupt_lets_the_steps_end_and_keeps_them(study: Study, cluster: Any, tmp_path: Path) -> None:
-    accidents = Accidents(lambda: os.kill(os.getpid(), signal.SIGINT))
+    rows = tmp_path / "ray" / "stages" / "rows"
+
+    def interrupt() -> None:
+        while len(list(rows.glob("*.json"))) < 2:  # both untrained models are measured: training begins
+            time.sleep(0.05)
+        time.sleep(3 * PAUSE)
+        os.kill(os.getpid(), signal.SIGINT)
+
     cluster.add_node(num_cpus=1)
-    accidents.start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         on_ray(study, tmp_path / "ray", cluster.address)
     assert list((tmp_path / "ray" / "stages" / "checkpoints").glob("*.json"))
