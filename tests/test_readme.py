@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def test_the_readme_names_commands_of_both_kinds() -> None:
         "run",
         "report",
         "fetch",
+        "status",
+        "clean",
     }
 
 
@@ -44,6 +47,17 @@ def test_commands_that_only_read_succeed(
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)[1:]) == 0
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] in {"status", "clean"}])
+def test_commands_on_a_folder_of_runs_succeed_where_there_are_some(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "results/reference/quickstart", tmp_path / "results/runs/quickstart")
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out.startswith("results/runs/quickstart: ")
+    assert len(list((tmp_path / "results/runs/quickstart").glob("*.json"))) == 5
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] in {"run", "fetch"}])
