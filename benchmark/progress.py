@@ -126,6 +126,7 @@ class Lane:
     def enter(self, where: str) -> None:
         """Names what comes next, such as ``ewc-seed0, stage 2/3 bbc_news``."""
         self.where, self.loss, self.untold = where, None, 0
+        self.spoken = time.monotonic()
         self.progress.draw(now=True)
 
     def step(self, loss: float, examples: int) -> None:

@@ -33,8 +33,7 @@ Say = Callable[[str], None]
 COMMANDS = "commands"
 """Lock under which commands come and go, and under which is decided which tensors nobody needs."""
 DROPPED = "dropped"
-"""Mark of a step whose tensors nobody needs, though it names them: another step's may be equal, and they are one file.
-"""
+"""Marks a step that names tensors but holds them no more. Equal tensors are one file, which others may still hold."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +229,13 @@ class Shelf:
             node = self.read("nodes", key)
             if node is not None and DROPPED not in node and self._whole(node):
                 self.delete("checkpoints", key)
-        self.release({path.stem for path in (self.folder / "tensors").glob("*.safetensors")}, locked=True)
+        self.drop({path.stem for path in (self.folder / "tensors").glob("*.safetensors")} - self._needed(()))
 
-    def release(self, digests: Collection[str], locked: bool = False) -> None:
+    def release(self, digests: Collection[str]) -> None:
         """Deletes the bytes with these hashes that no step and no checkpoint needs."""
         if digests:
-            with contextlib.nullcontext() if locked else self.lock(COMMANDS, wait=True):
-                self.drop(set(digests) - self._needed({}))
+            with self.lock(COMMANDS, wait=True):
+                self.drop(set(digests) - self._needed(()))
 
     def forget(self, keys: Collection[str], wanted: Collection[str]) -> None:
         """Deletes the tensors of steps, but for those that others need. Only while the commands are locked."""

@@ -202,8 +202,8 @@ class Killer:
     def __post_init__(self) -> None:
         self.random = random.Random(f"{self.strategy} {self.seed}")
 
-    def kill_at(self, site: str, every: float, call: int = 0, again: bool = True) -> None:
-        """Kills a run at a place, at one of the times that it comes there, then at random moments until it is done."""
+    def kill_at(self, site: str, every: float, call: int = 0, again: int = MOST_ATTEMPTS) -> None:
+        """Kills a run at a place, at one of the times that it comes there, then so often at random until it is done."""
         whole = self.nursery.undisturbed(self.folder, self.strategy, every)
         call = call or self.random.randint(1, whole.passed[site])
         attempt = Attempt(self._next(), self.strategy, every=every, sabotage=self.sabotage)
@@ -213,10 +213,10 @@ class Killer:
     def kill_anywhere(self, every: float) -> None:
         """Kills a run at random moments until it is done."""
         attempt = Attempt(self._next(), self.strategy, every=every, sabotage=self.sabotage)
-        self._go_on(attempt, self.nursery.undisturbed(self.folder, self.strategy, every), True)
+        self._go_on(attempt, self.nursery.undisturbed(self.folder, self.strategy, every), MOST_ATTEMPTS)
 
-    def _go_on(self, attempt: Attempt, whole: Undisturbed, kill: bool) -> None:
-        for _ in range(MOST_ATTEMPTS if kill else 0):
+    def _go_on(self, attempt: Attempt, whole: Undisturbed, kills: int) -> None:
+        for _ in range(kills):
             if not self._try(replace(attempt, seconds=self.random.uniform(0, whole.seconds))).killed:
                 break
         self._try(attempt)

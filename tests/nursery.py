@@ -68,7 +68,6 @@ class Attempt:
         error: or, if this is not 0, the operating system answers with it, there and at every later call.
         seconds: After which it is killed, if it has not ended.
         sabotage: One of `SABOTAGES`: what is broken in it.
-        slow: Seconds that every step takes in addition.
     """
 
     folder: Path
@@ -81,7 +80,6 @@ class Attempt:
     error: int = 0
     seconds: float | None = None
     sabotage: str = ""
-    slow: float = 0.0
 
     @property
     def undisturbed(self) -> bool:
@@ -232,7 +230,6 @@ def keep_diary(lane: Any, attempt: Attempt) -> None:
     def told(name: str, original: Callable[..., None]) -> Callable[..., None]:
         def telling(self: Any, *arguments: Any) -> None:
             os.write(diary, f"{name} {arguments[-1]} {self.where}\n".encode())
-            time.sleep(attempt.slow if name == "step" else 0)
             original(self, *arguments)
 
         return telling

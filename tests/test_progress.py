@@ -48,6 +48,16 @@ def test_plain_lines_come_now_and_then_with_stage_loss_speed_and_time_left(clock
     ]
 
 
+def test_a_stage_that_begins_late_says_nothing_of_its_first_step_alone(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress(100, stream) as progress:
+        lane = progress.lane()
+        clock.now += 10 * LINE_SECONDS
+        lane.enter("naive-seed0, stage 1/2 a")
+        lane.step(1.0, 10)
+    assert stream.getvalue() == ""
+
+
 def test_a_short_stage_still_says_how_it_ended(clock: Clock) -> None:
     stream = io.StringIO()
     with Progress(100, stream) as progress:

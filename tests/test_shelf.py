@@ -292,6 +292,48 @@ def test_tensors_of_a_checkpoint_are_not_dropped(shelf: Shelf) -> None:
     assert store.checkpoint("a") is not None
 
 
+def test_a_command_that_leaves_is_gone_before_it_seems_to_need_everything(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another one that ends at the same time would leave it tensors, and nobody would drop them."""
+    seen: list[list[str]] = []
+    delete = Shelf.delete
+
+    def watched(self: Shelf, kind: str, key: str) -> None:
+        with monkeypatch.context() as once:
+            once.setattr(Shelf, "delete", delete)
+            seen.append(self.commands())
+        delete(self, kind, key)
+
+    with shelf.command() as command:
+        command.needs(["a"])
+        monkeypatch.setattr(Shelf, "delete", watched)
+    assert seen == [[]]
+
+
+def test_files_are_written_beside_their_place_flushed_and_renamed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str, int]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(("flushed", "", os.fstat(descriptor).st_size))
+
+    def renamed(self: Path, target: Path) -> Path:
+        assert self.parent == target.parent and not target.exists()
+        done.append(("renamed", target.name, self.stat().st_size))
+        return replace(self, target)
+
+    monkeypatch.setattr("results.record.os.fsync", flushed)
+    monkeypatch.setattr("results.record.Path.replace", renamed)
+    digest = shelf.put(b"content")
+    assert done == [("flushed", "", 7), ("renamed", f"{digest}.safetensors", 7)]
+    shelf.write("nodes", "a", {})
+    assert [what for what, _, _ in done[2:]] == ["flushed", "renamed"]
+
+
 @pytest.mark.parametrize("kind", ["nodes", "tensors", "locks", "commands"])
 def test_a_file_where_a_folder_should_be_is_one_line(shelf: Shelf, kind: str) -> None:
     (shelf.folder / kind).write_text("in the way")

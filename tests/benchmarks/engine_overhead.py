@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def timed(spent: Counter[str]) -> Iterator[None]:
                 spent[label] += time.perf_counter() - started  # type: ignore[assignment]  # seconds, not a count
 
         setattr(owner, name, timing)
-        undo.append(lambda owner=owner, name=name, function=function: setattr(owner, name, function))  # type: ignore[misc]
+        undo.append(partial(setattr, owner, name, function))
     try:
         yield
     finally:
