@@ -6,11 +6,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from benchmark.checkpoints import Keeper, Stopped
@@ -18,6 +18,7 @@ from benchmark.errors import UserError
 from benchmark.registry import strategy_names
 from benchmark.store import Checkpoint, Store
 from benchmark.study import Study
+from benchmark.team import Team
 from strategies.base import Learner, Training
 from tests.kill_harness import Records, records
 from tests.lab import Ran
@@ -208,8 +209,8 @@ def beginning() -> Learner:
 
 def keeper_of(folder: Path, learner: Learner, every: float, stopping: Callable[[], bool] = lambda: False) -> Keeper:
     untrained = {name: value.detach().clone() for name, value in learner.model.named_parameters()}
-    team = SimpleNamespace(agree=lambda value: value)
-    return Keeper(Store(folder, lambda _: None), "key", untrained, team, every, stopping)  # type: ignore[arg-type]
+    team = Team(Accelerator(cpu=True))
+    return Keeper(Store(folder, lambda _: None), "key", untrained, team, every, stopping)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
