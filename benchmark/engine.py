@@ -199,7 +199,7 @@ class Work:
                 continue
             run = finished_run(self.graph, number)
             if run is None:  # damaged since it was done
-                self.todo |= self.graph.to_do([])
+                self.todo |= self.graph.to_do([number])
                 continue
             yield self._written(number, run)
 

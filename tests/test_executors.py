@@ -194,7 +194,7 @@ def test_one_who_waits_is_asked_for_more_jobs_now_and_then_if_there_is_room(offi
 
 def test_a_death_is_said_and_after_a_few_the_job_has_failed(office: Callable[..., Office]) -> None:
     def deadly(job: Job) -> Outcome:
-        if job.key == "deadly" or (job.key == "unlucky" and dict(it.notes)[job.key] == it.notes[0][1]):
+        if job.key == "deadly" or [key for key, _ in it.notes] == ["unlucky"]:
             raise SystemExit(3)
         return Done()
 

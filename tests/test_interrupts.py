@@ -178,6 +178,13 @@ def test_a_file_where_a_folder_should_be_is_one_line_and_the_same_command_goes_o
     commands.go_on()
 
 
+def test_what_a_killed_command_had_half_written_of_a_record_is_cleared_away(commands: Commands) -> None:
+    (name,) = commands.whole.records
+    commands.attempt.folder.mkdir()
+    (commands.attempt.folder / f".{name}.x7").write_text("half", encoding="utf-8")
+    commands.go_on()
+
+
 @pytest.fixture
 def handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}

@@ -198,6 +198,14 @@ def test_a_step_that_was_dropped_holds_nothing_any_more(shelf: Shelf) -> None:
     assert (shelf.read("nodes", "a") or {})["plain"] == "a"
 
 
+def test_a_step_that_lost_a_tensor_holds_the_others_no_more(shelf: Shelf) -> None:
+    """As after ``retain clean``, or if one was damaged."""
+    digests = shelf.keep("nodes", "a", {"weights": b"first", "state": b"second"}, {})
+    shelf.drop([digests["weights"]])
+    with shelf.command():
+        assert not has(shelf, b"second")
+
+
 def test_tensors_that_are_dropped_before_their_step_is_written_are_put_again(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,8 +287,11 @@ def test_the_checkpoint_of_a_step_that_was_finished_is_cleared_away(shelf: Shelf
         assert store.checkpoint("b") is not None
         drop(command, "a")
         store.save_checkpoint("a", checkpoint(1))  # done again, since its tensors were dropped, and killed on the way
+    lost = store.save_node("c", {"w": torch.zeros(2)}, {}, [], {})
+    shelf.drop([lost.weights])
+    store.save_checkpoint("c", checkpoint(3))  # done again as well
     with shelf.command():
-        assert store.checkpoint("a") is not None
+        assert store.checkpoint("a") is not None and store.checkpoint("c") is not None
 
 
 def test_tensors_of_a_checkpoint_are_not_dropped(shelf: Shelf) -> None:
