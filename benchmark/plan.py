@@ -31,7 +31,7 @@ def plan_study(study: Study, engine: Engine) -> str:
         f"to train since {found.from_scratch - found.trained} are shared, {found.done} of them done; "
         f"{sum(engine.graph.examples(job) for job in todo.values())} examples to train on"
     )
-    if not todo:
+    if not todo or study.team.count > 1:  # several processes train one model: what that takes was never measured
         return counts
     needs = estimate(engine, todo)
     return (

@@ -293,7 +293,7 @@ def test_one_process_of_several_trains_no_jobs_beside_each_other(
     out = tmp_path / "out"
     code, _, said = caller(capsys)("run", tmp_path / "calm.yaml", "--jobs", 2, "--out", out, "--device", "cpu")
     assert code == 2
-    assert "--jobs trains several models at once" in said
+    assert "--jobs and --executor train several models at once" in said
     assert not out.exists()
 
 
