@@ -18,12 +18,13 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Protocol
 
+from benchmark.beginning import begin
 from benchmark.errors import UserError
 from benchmark.interrupts import SIGNALS
 from benchmark.jobs import Job
 from benchmark.output import writing
 from benchmark.progress import Lane, Progress
-from benchmark.serving import TELL_SECONDS, serve
+from benchmark.serving import TELL_SECONDS
 from benchmark.study import Study
 from benchmark.worker import Failed, Never, Outcome, Stop, Worker
 
@@ -317,7 +318,7 @@ class _Slot:
         # A fork would copy torch's threads in the middle of what they do.
         context, luggage = multiprocessing.get_context("spawn"), self.luggage.packed()
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, luggage, *self.settings))
+        self.process = context.Process(target=begin, args=(theirs, luggage, *self.settings))
         resource_tracker.ensure_running()  # which multiprocessing does otherwise, and then lets all signals through
         # A Ctrl-C reaches all of a terminal's processes; a child inherits that it hears none, from its first moment.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

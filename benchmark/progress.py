@@ -164,8 +164,7 @@ class Lane:
         """Brings its line below the bar up to date."""
         if self.row is not None:
             loss = "" if self.loss is None else f"loss {self.loss:.3f}"
-            width = self.row.format_dict["ncols"] or sys.maxsize  # a longer line would make two
-            self.row.set_description_str(f"  {loss:<12} {self.where}"[:width] if self.where else "", refresh=False)
+            self.row.set_description_str(f"  {loss:<12} {self.where}" if self.where else "", refresh=False)
             self.row.refresh()
 
     def _count(self, examples: int) -> None:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import pickle
-import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,7 +13,6 @@ from operator import methodcaller
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.interrupts import SIGNALS
 from benchmark.jobs import Job
 from benchmark.store import Store
 from benchmark.study import Study
@@ -86,16 +80,6 @@ class _Asked:
         return contextlib.nullcontext()
 
 
-def serve(pipe: Connection, luggage: Path, folder: Path, checkpoint_seconds: float) -> None:
-    """What a process does from its beginning to its end."""
-    threading.Thread(target=_die_with_parent, args=(luggage,), daemon=True).start()
-    for number in SIGNALS:  # the main process asks
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the main process has ended
-        work(pipe, luggage, folder, checkpoint_seconds)
-
-
 def work(pipe: Connection, luggage: Path, folder: Path, checkpoint_seconds: float) -> None:
     """Does jobs as they come, until something comes that is none."""
     teller, stopping = Teller(pipe.send), _Asked(pipe)
@@ -107,11 +91,3 @@ def work(pipe: Connection, luggage: Path, folder: Path, checkpoint_seconds: floa
             pipe.send(Halted() if stopping.asked() else worker.do(job))
     except UserError as error:
         pipe.send(error)
-
-
-def _die_with_parent(luggage: Path) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    shutil.rmtree(luggage.parent, ignore_errors=True)  # it had no time to
-    os._exit(1)

@@ -239,16 +239,29 @@ def test_a_signal_ends_all_after_their_step_which_is_kept(
 
 
 @pytest.mark.slow
-def test_workers_end_by_themselves_when_the_main_process_is_killed(begun: Callable[..., Running]) -> None:
-    running = begun(*LONG)
-    waited_until(lambda: len(running.positions) == 2)
-    assert len(workers(psutil.Process(running.process.pid))) == 2
+def test_workers_end_by_themselves_when_the_main_process_is_killed_whatever_they_do(
+    begun: Callable[..., Running], tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    running = begun("--set", f"faulty.note={note}", "--set", "faulty.stage=0", strategies="faulty,naive")
+    main = psutil.Process(running.process.pid)
+    waited_until(lambda: note.exists() and len(workers(main)) == 2)  # one is at a step of a minute
     luggage = set(Path(tempfile.gettempdir()).glob("retain-*/study"))
     running.process.kill()
     running.process.wait()
     waited_until(lambda: not running.left(), 5)
     assert "Traceback" not in running.said
     assert len(luggage - set(Path(tempfile.gettempdir()).glob("retain-*/study"))) == 1  # its own, gone with it
+
+
+@pytest.mark.slow
+def test_workers_that_only_start_end_as_well_when_the_main_process_is_killed(begun: Callable[..., Running]) -> None:
+    running = begun(*LONG)
+    waited_until(lambda: workers(psutil.Process(running.process.pid)))
+    running.process.kill()
+    running.process.wait()
+    waited_until(lambda: not running.left(), 4)
+    assert "Traceback" not in running.said
 
 
 @pytest.mark.slow
