@@ -42,7 +42,7 @@ class Launch:
         threads: That each trains with; None shares the cores among them.
         accumulation: Parts that every batch is cut into.
         keep: Which weights stay.
-        checkpoint_minutes: Time between two checkpoints inside a stage; 0 makes none.
+        checkpoint_minutes: Time between two checkpoints inside a stage; with 0 only an interrupt makes one.
         executor: ``local`` for processes of this machine, ``ray`` for tasks of a Ray cluster.
         address: Of the Ray cluster; empty starts one here.
         stage_gpus: That Ray sets aside for each stage.

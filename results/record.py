@@ -147,7 +147,10 @@ class Run(_Strict):
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int
-    """Peak resident memory of the process that finished the run, up to its end."""
+    """Largest resident memory of any step or evaluation of the run, in the process that computed it.
+
+    Where the system can't measure a step alone (not Linux), and in records without `losses`: of that process so far.
+    """
     seconds: float
     """Wall time of all steps and evaluations, row 0 included, each as long as it took when it was computed."""
     finished: str
