@@ -57,7 +57,7 @@ def _run(
 ) -> Run:
     study, planned = graph.study, graph.study.suite.cells[cell]
     suite = study.suite
-    costs = [_stage_cost([saved.cost for saved in stage], row) for stage, row in zip(steps, rows[1:], strict=True)]
+    costs = [_stage_cost(stage, row) for stage, row in zip(steps, rows[1:], strict=True)]
     parts = [*rows, *(saved.cost for stage in steps for saved in stage)]
     return Run(
         suite=suite.name,
@@ -84,13 +84,15 @@ def _run(
     )
 
 
-def _stage_cost(steps: Sequence[Mapping[str, float]], row: Row) -> StageCost:
+def _stage_cost(steps: Sequence[Saved], row: Row) -> StageCost:
     """The cost of a stage from its training and, if there is one, what followed it."""
+    training = steps[0].cost
     return StageCost(
-        train_seconds=sum(cost["seconds"] for cost in steps),
+        train_seconds=sum(saved.cost["seconds"] for saved in steps),
         evaluate_seconds=row["seconds"],
-        trained_tokens=int(steps[0]["tokens"]),
-        steps=int(steps[0]["steps"]),
-        strategy_bytes=int(steps[-1]["strategy_bytes"]),
-        trainable_parameters=int(steps[0]["trainable"]),
+        trained_tokens=int(training["tokens"]),
+        steps=int(training["steps"]),
+        strategy_bytes=int(steps[-1].cost["strategy_bytes"]),
+        trainable_parameters=int(training["trainable"]),
+        notes={name: value for saved in steps for name, value in saved.notes.items()},
     )

@@ -94,7 +94,7 @@ def _cost(study: Study, strategy: Strategy, naive: Mapping[str, float]) -> Cost:
     learner = new_learner(study, 0)
     _seconds_an_example(study, learner, strategy, task, 0)
     weights = sum(value.nbytes for value in learner.trainable().values())
-    stage = make_stage(0, 0, 2, [task], study.device)
+    stage = make_stage(0, 0, 2, [task], study.suite.training, study.device)
     wanted, seconds = [0], 0.0
 
     def few(task: StrategyTask, count: int, batch_size: int) -> Iterator[Batch]:
@@ -118,7 +118,8 @@ def _seconds_an_example(study: Study, learner: Learner, strategy: Strategy, task
     short = replace(task, train=replace(task.train, features=features, lengths=lengths))
     watch = _Clock()
     with_one_epoch = replace(learner, training=replace(learner.training, epochs=1))
-    train_stage(with_one_epoch, strategy, make_stage(0, index, 2, [short], study.device), [short], study.team, watch)
+    stage = make_stage(0, index, 2, [short], with_one_epoch.training, study.device)
+    train_stage(with_one_epoch, strategy, stage, [short], study.team, watch)
     learner.state = with_one_epoch.state
     return (watch.times[-1] - watch.times[-2]) / size
 

@@ -93,9 +93,8 @@ class Graph:
 
     def row(self, job: Job) -> dict[str, object] | None:
         """What was measured after a step; None if nothing was."""
-        saved = self.saved(job)
-        start = self.paths[job.cell][0].key
-        return self.store.row(evaluation_key(self.study, start, "" if saved is None else saved.weights))
+        start, strategy = self.paths[job.cell][0].key, self.study.suite.cells[job.cell].strategy
+        return self.store.row(evaluation_key(self.study, start, self.saved(job), strategy))
 
     @cached_property
     def ahead(self) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ import torch
 from benchmark.batching import evaluation_batches, training_plan
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
-from strategies.base import Learner, Stage, Strategy
+from strategies.base import Learner, Stage, Strategy, Training
 from tasks.base import Batch, Rows, Task
 
 EVALUATION_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 16384}
@@ -46,13 +46,16 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage did: the loss of every optimizer step, and tokens read without padding."""
+    """What a stage did: the loss of every optimizer step, tokens read without padding, weights that trained."""
 
     losses: list[float]
     tokens: int
+    trainable: int
 
 
-def make_stage(seed: int, index: int, count: int, tasks: Sequence[Task], device: torch.device) -> Stage:
+def make_stage(
+    seed: int, index: int, count: int, tasks: Sequence[Task], training: Training, device: torch.device
+) -> Stage:
     """A stage as strategies see it, with access to its training examples."""
 
     def examples(task: Task, wanted: int, batch_size: int) -> Iterator[Batch]:
@@ -61,7 +64,8 @@ def make_stage(seed: int, index: int, count: int, tasks: Sequence[Task], device:
         for start in range(0, len(chosen), batch_size):
             yield task.collate(task.train, chosen[start : start + batch_size]).to(device)
 
-    return Stage(index, index == count - 1, tasks, examples)  # type: ignore[arg-type]  # it gets our own tasks back
+    steps = training.epochs * sum(math.ceil(len(task.train.features) / training.batch_size) for task in tasks)
+    return Stage(index, index == count - 1, tasks, steps, examples)  # type: ignore[arg-type]  # it gets our own tasks back
 
 
 def train_stage(
@@ -79,6 +83,7 @@ def train_stage(
         Diverged: a loss or a gradient is not finite.
     """
     names = [task.name for task in tasks]
+    learner.notes.clear()
     settings, model = learner.training, learner.model
     select_trainable(learner, {task.head for task in tasks})
     strategy.before_stage(learner, stage)
@@ -110,7 +115,9 @@ def train_stage(
         if keeper is not None:
             keeper.keep(learner, optimizer, losses)
     model.eval()
-    return Trained(losses, sum(int(task.train.lengths[indices].sum()) for task, indices in plan))
+    strategy.after_training(learner, stage)
+    tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)
+    return Trained(losses, tokens, sum(weight.numel() for weight in weights))
 
 
 def run_batch(
@@ -139,6 +146,7 @@ def run_batch(
 def finish_stage(learner: Learner, strategy: Strategy, stage: Stage) -> None:
     """Lets the strategy learn from a trained stage what later ones need, with the model in eval mode."""
     learner.model.eval()
+    learner.notes.clear()
     torch.manual_seed(derive("after", learner.seed, [task.name for task in stage.tasks]))
     strategy.after_stage(learner, stage)
 
@@ -160,14 +168,15 @@ def select_trainable(learner: Learner, heads: set[str]) -> None:
 
 
 @torch.inference_mode()
-def evaluate(learner: Learner, task: Task, team: Team) -> dict[str, float]:
+def evaluate(learner: Learner, strategy: Strategy, task: Task, team: Team) -> dict[str, float]:
     """All metrics of a task on its test split; the team's processes share the batches."""
     learner.model.eval()
     decided: list[tuple[int, Any]] = []
     batches = list(evaluation_batches(task.test.lengths, EVALUATION_TOKENS[team.device.type]))
-    for indices in batches[team.rank :: team.count]:
-        batch = task.collate(task.test, indices)
-        rows = learner.rows(task, batch.to(team.device))
-        answers = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
-        decided += zip(indices, answers, strict=True)
+    with strategy.predicting(learner, task):
+        for indices in batches[team.rank :: team.count]:
+            batch = task.collate(task.test, indices)
+            rows = learner.rows(task, batch.to(team.device))
+            answers = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
+            decided += zip(indices, answers, strict=True)
     return task.score([decision for _, decision in sorted(team.gather(decided), key=itemgetter(0))])

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from benchmark.loop import make_stage
+from benchmark.store import Saved
 from benchmark.study import ENVIRONMENT, Study
 from benchmark.suite import Cell
-from strategies.base import Stage
+from strategies.base import Stage, Strategy
 from tasks.base import Task
 
 Step = Literal["start", "train", "after"]
@@ -64,15 +65,27 @@ def stage_tasks(study: Study, cell: Cell) -> list[list[Task]]:
 def stages(study: Study, cell: Cell) -> list[Stage]:
     """The stages of a run as its strategy sees them."""
     groups = stage_tasks(study, cell)
-    return [make_stage(cell.seed, index, len(groups), tasks, study.device) for index, tasks in enumerate(groups)]
+    return [
+        make_stage(cell.seed, index, len(groups), tasks, study.suite.training, study.device)
+        for index, tasks in enumerate(groups)
+    ]
 
 
-def evaluation_key(study: Study, start: str, weights_sha256: str) -> str:
-    """Key of one row of results: which weights, grown from which start, are measured on which tasks and probes."""
+def evaluation_key(study: Study, start: str, saved: Saved | None, strategy: Strategy) -> str:
+    """Key of one row of results: what is measured on which tasks and probes.
+
+    Args:
+        study: Names tasks and probes.
+        start: Key of the start that the weights grew from.
+        saved: What is kept of the step after which it is measured; None for the start itself.
+        strategy: Of the run; most predict with the weights as they are, whatever they remember.
+    """
     tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.outputs] for task in study.tasks}
     lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
     probes = {probe.name: probe.sha256 for probe in study.probes}
-    return _key("evaluate", start, weights_sha256, tests, lengths, probes)
+    how = strategy.fingerprint_prediction()
+    what = [] if saved is None else [saved.weights, *([how, saved.state, saved.plain] if how else [])]
+    return _key("evaluate", start, what, tests, lengths, probes)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import load, save
@@ -31,6 +32,7 @@ class Saved:
         trainable: Names of the weights that trained.
         cost: What the step cost, as the engine counts it.
         losses: The training loss over the step, thinned out.
+        notes: What the strategy wants in the record.
     """
 
     weights: str
@@ -39,6 +41,7 @@ class Saved:
     trainable: list[str]
     cost: dict[str, float]
     losses: list[float]
+    notes: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Store:
         trainable: list[str],
         cost: dict[str, float],
         losses: Sequence[float] = (),
+        notes: Mapping[str, float] = MappingProxyType({}),
     ) -> Saved:
         """Keeps a finished step: the tensors first, then the file that names them.
 
@@ -106,10 +110,10 @@ class Store:
         tensors: dict[str, Tensor] = {}
         plain = _flatten(state, "state", tensors)
         contents = {"weights": _content(weights), "state": _content(tensors)}
-        named = {"plain": plain, "trainable": trainable, "cost": cost, "losses": list(losses)}
+        named = {"plain": plain, "trainable": trainable, "cost": cost, "losses": list(losses), "notes": dict(notes)}
         digests = self.shelf.keep("nodes", key, contents, named)
         self.drop_checkpoint(key)
-        return Saved(digests["weights"], digests["state"], plain, trainable, cost, list(losses))
+        return Saved(digests["weights"], digests["state"], plain, trainable, cost, list(losses), dict(notes))
 
     def load(self, saved: Saved) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state after a step; None if a file was dropped or is damaged."""

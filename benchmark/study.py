@@ -119,7 +119,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
             say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
     for cell in suite.cells:
         try:
-            cell.strategy.check(list(layer_names(backbone.body)), tasks)
+            cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
         except ValueError as error:
             raise UserError(f"strategy {cell.strategy.name}: {error}") from error
     made_by = _provenance(suite, backbone, tasks, probes, team)

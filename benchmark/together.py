@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -59,9 +60,10 @@ class TeamStore(Store):
         trainable: list[str],
         cost: dict[str, float],
         losses: Sequence[float] = (),
+        notes: Mapping[str, float] = MappingProxyType({}),
     ) -> Saved:
         """Keeps a finished step, once."""
-        saved = super().save_node(key, weights, state, trainable, cost, losses) if self.team.main else None
+        saved = super().save_node(key, weights, state, trainable, cost, losses, notes) if self.team.main else None
         agreed = self.team.agree(saved)
         assert agreed is not None
         return agreed

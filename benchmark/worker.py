@@ -26,7 +26,7 @@ from benchmark.stages import Node, evaluation_key, path, stage_tasks, stages
 from benchmark.store import Saved, Store
 from benchmark.study import Study
 from benchmark.suite import Cell
-from strategies.base import Learner, snapshot
+from strategies.base import Learner, Strategy, snapshot
 
 LOSSES = 200
 """Values that are kept of a stage's training loss."""
@@ -120,7 +120,6 @@ class Worker:
         self.stop, self.checkpoint_seconds = stop or Never(), checkpoint_seconds
         self.learner: Learner | None = None
         self.at = ""
-        self.untrained: dict[str, Tensor] = {}
 
     def do(self, job: Job) -> Outcome:
         """Does a job, unless another command is at it.
@@ -152,7 +151,10 @@ class Worker:
 
     def keeper(self, key: str) -> Keeper:
         """Keeps a stage on its way."""
-        return Keeper(self.store, key, self.untrained, self.study.team, self.checkpoint_seconds, self.stop.asked)
+        assert self.learner is not None
+        return Keeper(
+            self.store, key, self.learner.untrained, self.study.team, self.checkpoint_seconds, self.stop.asked
+        )
 
 
 class Walk:
@@ -169,13 +171,13 @@ class Walk:
     def finish(self, place: int, measured: bool) -> None:
         """Does a step and what it needs, as far as it is not done, and measures what comes of it if it should."""
         saved = self._saved(place)
-        weights = "" if saved is None else saved.weights
-        if measured and self.store.row(key := evaluation_key(self.study, self.nodes[0].key, weights)) is None:
+        key = evaluation_key(self.study, self.nodes[0].key, saved, self.cell.strategy)
+        if measured and self.store.row(key) is None:
             learner = self._bring(place, locked=True)
             with self.store.shelf.lock(key, wait=True):
                 if self.store.row(key) is None:
                     self.worker.lane.enter(f"{self._named(self.nodes[place])}: measuring")
-                    self.store.save_row(key, measure(self.study, learner, self.worker.untrained))
+                    self.store.save_row(key, measure(self.study, learner, self.cell.strategy))
                     self.worker.lane.leave()
 
     def _named(self, node: Node) -> str:
@@ -244,7 +246,7 @@ class Walk:
             trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, self.worker.lane, keeper)
             self.worker.lane.leave()
             losses, earlier = thinned(trained.losses, LOSSES), keeper.before
-            cost = {"steps": len(trained.losses), "tokens": trained.tokens}
+            cost = {"steps": len(trained.losses), "tokens": trained.tokens, "trainable": trained.trainable}
         else:
             self.worker.lane.enter(f"{self._named(node)}: {self.cell.strategy.name} looks back")
             finish_stage(learner, self.cell.strategy, stage)
@@ -252,24 +254,23 @@ class Walk:
         cost |= {
             "seconds": earlier + time.perf_counter() - started,
             "strategy_bytes": learner.state_bytes(),
-            "trainable": sum(value.numel() for value in learner.trainable().values()),
             "peak_memory_bytes": peak_memory(),
         }
-        changed = changed_weights(learner.model, self.worker.untrained)
-        return self.store.save_node(node.key, changed, learner.state, sorted(learner.trainable()), cost, losses)
+        changed = changed_weights(learner.model, learner.untrained)
+        trainable = sorted(learner.trainable())
+        return self.store.save_node(node.key, changed, learner.state, trainable, cost, losses, learner.notes)
 
     def _restore(self, known: Saved, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
         learner = self.worker.learner
         assert learner is not None
-        restore_weights(learner.model, weights, self.worker.untrained)
+        restore_weights(learner.model, weights, learner.untrained)
         for name, parameter in learner.model.named_parameters():
             parameter.requires_grad_(name in known.trainable)
         learner.state = state
 
     def _start(self) -> None:
         """Puts the learner where every run of its seed begins."""
-        self.worker.learner = learner = new_learner(self.study, self.cell.seed)
-        self.worker.untrained = snapshot(tensors_of(learner.model))
+        self.worker.learner = new_learner(self.study, self.cell.seed)
 
 
 def new_learner(study: Study, seed: int) -> Learner:
@@ -279,10 +280,12 @@ def new_learner(study: Study, seed: int) -> Learner:
         if task.head not in model.heads:
             model.add_head(task.head, task.outputs, seed)
     model.to(study.device)
-    return Learner(model, model, model.layers(), model.head_names(), study.suite.training, seed)
+    tasks = {task.name: task for task in study.tasks}
+    training, untrained = study.suite.training, snapshot(tensors_of(model))
+    return Learner(model, model.layers(), model.head_names(), tasks, training, seed, untrained)
 
 
-def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> dict[str, Any]:
+def measure(study: Study, learner: Learner, strategy: Strategy) -> dict[str, Any]:
     """Every task and probe, how far each layer has moved from the untrained weights, and what measuring took.
 
     Raises:
@@ -291,10 +294,11 @@ def measure(study: Study, learner: Learner, untrained: Mapping[str, Tensor]) -> 
     reset_peak_memory()
     started = time.perf_counter()
     row = {
-        "metrics": {task.name: evaluate(learner, task, study.team) for task in study.tasks},
+        "metrics": {task.name: evaluate(learner, strategy, task, study.team) for task in study.tasks},
         "probes": measure_probes(study, learner),
         "drift": {
-            layer: relative_distance(learner.body(), untrained, names) for layer, names in learner.layers.items()
+            layer: relative_distance(learner.body(), learner.untrained, names)
+            for layer, names in learner.layers.items()
         },
     }
     for name, value in _numbers(row):

@@ -54,6 +54,8 @@ class StageCost(_Strict):
     """Bytes that the strategy keeps between stages, measured after this stage."""
     trainable_parameters: int
     """Weights that the optimizer could move in this stage, heads included."""
+    notes: dict[str, float] = {}
+    """What the strategy itself measured in the stage, by name: see its documentation."""
 
 
 class Failure(_Strict):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class Rows(Protocol):
@@ -28,15 +30,32 @@ class Batch(Protocol):
     @property
     def index(self) -> Tensor: ...  # noqa: D102
     def __len__(self) -> int: ...  # noqa: D105
+    def to(self, device: torch.device, /) -> Batch: ...  # noqa: D102
+
+
+Example = dict[str, Tensor]
+"""One training example as a memory keeps it: what the model reads of it and its labels, without padding, on the CPU."""
 
 
 class Task(Protocol):
-    """A task as strategies see it: what it is called and which output weights it trains."""
+    """A task as strategies see it: what it is called, which output weights it trains, how its batches are made."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def head(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> int | None:
+        """How many classes every row chooses among; None where the choices are places in a text."""
+
+    def unlabelled(self, batch: Any, /) -> Batch:
+        """What a batch of any task has to read, as a question to this one: its labels are made up."""
+
+    def take_apart(self, batch: Any, /) -> list[Example]:
+        """The examples of one of its batches, each by itself."""
+
+    def put_together(self, examples: Sequence[Example], /) -> Batch:
+        """A batch, on the CPU, of examples that were taken out of its batches before."""
 
 
 DECLARATION: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
@@ -73,6 +92,7 @@ class Stage:
         index: 0 for the first.
         last: Whether no stage follows, so nothing need be learned for later.
         tasks: Trained together; one for most strategies.
+        steps: Optimizer steps that it takes.
         examples: ``examples(task, count, batch_size)`` gives batches of that many of the task's training examples
             (all if it has fewer), chosen by the run's seed, the same at every call.
     """
@@ -80,6 +100,7 @@ class Stage:
     index: int
     last: bool
     tasks: Sequence[Task]
+    steps: int
     examples: Callable[[Task, int, int], Iterator[Batch]]
 
 
@@ -88,23 +109,48 @@ class Learner:
     """What is being trained, and all that a strategy remembers.
 
     Attributes:
-        model: Body and heads.
-        rows: ``rows(task, batch)`` runs the model on a batch: gradients flow unless they are switched off.
+        model: Body and heads; ``model(task, batch)`` gives the batch's rows.
         layers: Layer -> names of its parameters, from the input up. The body only.
         heads: Head -> names of its parameters.
+        tasks: Name -> task, of the whole stream. Their data is none of a strategy's business: what it may see of a
+            stage's it gets with the stage, what it needs of earlier ones it keeps in `state`.
         training: How stages are trained.
         seed: Of the run; derive generators from it, never use the global one.
+        untrained: Name -> parameter or buffer before the first stage, not to be changed. To start again from, as from
+            the file it came in; a copy that every step needs belongs in `state`, where it is billed.
         state: What the strategy learned in earlier stages: tensors and plain values, in dicts (with text as keys) and
             lists. Only what lies here is saved, restored and billed as the strategy's memory.
+        notes: Name -> number that the strategy wants in the record of a stage, written when its training has ended or
+            after it. Emptied before each.
     """
 
     model: nn.Module
-    rows: Callable[[Task, Batch], Rows]
     layers: Mapping[str, Sequence[str]]
     heads: Mapping[str, Sequence[str]]
+    tasks: Mapping[str, Task]
     training: Training
     seed: int
+    untrained: Mapping[str, Tensor]
     state: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def rows(self, task: Task, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Rows:
+        """Runs the model on a batch: gradients flow unless they are switched off.
+
+        Args:
+            task: Whose question it is.
+            batch: Of that task, on the model's device.
+            weights: Name -> what to use in the place of this parameter; gradients flow into it instead.
+        """
+        rows: Rows = (
+            self.model(task, batch) if weights is None else functional_call(self.model, dict(weights), (task, batch))
+        )
+        return rows
 
     def body(self) -> dict[str, nn.Parameter]:
         """The body's parameters by name."""
@@ -123,6 +169,21 @@ class Learner:
         return sum(storages.values())
 
 
+@dataclass(frozen=True)
+class Neutral:
+    """Settings under which a strategy does the same, bit for bit, as another one.
+
+    Attributes:
+        settings: Of the strategy; all others have their defaults.
+        equals: Name of the other.
+        its_settings: Of the other.
+    """
+
+    settings: Mapping[str, Any]
+    equals: str = "naive"
+    its_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Strategy:
     """A way to train on one task after another. Subclasses are frozen dataclasses; their fields are hyperparameters.
 
@@ -133,8 +194,16 @@ class Strategy:
     """What it is called on the command line."""
     __pydantic_config__: ClassVar[dict[str, object]] = DECLARATION
 
-    def check(self, layers: Sequence[str], tasks: Sequence[Task]) -> None:
-        """Refuses a backbone (its layers, from the input up) or tasks that it can't work on, before any training.
+    neutral: ClassVar[Neutral | None] = None
+    """Settings that switch it off, if there are any; `retain check` holds it to them."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses a backbone or tasks that it can't work on, before any training.
+
+        Args:
+            body: As pretrained, without heads.
+            layers: Layer -> names of its parameters in the body, from the input up.
+            tasks: Of the stream, in order.
 
         Raises:
             ValueError: it can't; the message says why, in one line.
@@ -158,8 +227,17 @@ class Strategy:
         """The same for `after_stage`; an empty one means that nothing is done after this stage."""
         return {} if type(self).after_stage is Strategy.after_stage else self.fingerprint(stage)
 
+    def fingerprint_prediction(self) -> dict[str, object]:
+        """The same for `predicting`; an empty one means that tasks are predicted with the weights as they are."""
+        plain = type(self).predicting is Strategy.predicting
+        return {} if plain else {"strategy": self.name, **vars(self)}
+
     def before_stage(self, learner: Learner, stage: Stage) -> None:
-        """May freeze weights. The body and the stage's heads are trainable, all other heads are not."""
+        """May freeze weights, or add some. The body and the stage's heads are trainable, all other heads are not.
+
+        A stage that was interrupted begins with it again, as it did the first time, and goes on from what was kept of
+        weights and state.
+        """
 
     def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
         """AdamW over the weights that train, with one learning rate for the body and one for heads."""
@@ -189,8 +267,28 @@ class Strategy:
     def after_step(self, learner: Learner) -> None:
         """The weights have moved; the gradients are still there."""
 
+    def after_training(self, learner: Learner, stage: Stage) -> None:
+        """The last step was taken: may put in place the weights that stay. The model is in eval mode.
+
+        What `before_stage` added to the model must go here: between stages it has the parameters that it came with.
+        """
+
     def after_stage(self, learner: Learner, stage: Stage) -> None:
-        """May learn something for later stages. The model is in eval mode; the stage is not yet evaluated."""
+        """May learn something for later stages. The model is in eval mode; the stage is not yet evaluated.
+
+        Runs that differ only in this share the training before it, so what can wait until here belongs here.
+        """
+
+    def predicting(self, learner: Learner, task: Task) -> AbstractContextManager[None]:
+        """As long as it lasts, the model predicts this task: may put other weights in place, and those back after."""
+        return nullcontext()
+
+    def penalty(self, learner: Learner) -> Tensor | None:
+        """The formula whose gradient `before_step` adds, as a scalar to differentiate; None if it adds none.
+
+        Training does without it: `retain check` compares the two.
+        """
+        return None
 
 
 def snapshot(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
+from torch import Tensor
 
-from strategies.base import Learner, Stage, Strategy
+from strategies.base import Learner, Neutral, Stage, Strategy
 from strategies.importance import Fisher, fisher_diagonal
-from strategies.quadratic import add_penalty_gradient, merge
+from strategies.quadratic import add_penalty_gradient, merge, quadratic
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class EWC(Strategy):
     """
 
     name: ClassVar[str] = "ewc"
+    neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
     lam: Annotated[float, Ge(0)] = 10000.0
     """Strength, >= 0; 0 is naive. The default is the best of a sweep for the quickstart (docs/quickstart.md); the
@@ -46,6 +48,12 @@ class EWC(Strategy):
     def fingerprint_after(self, stage: Stage) -> dict[str, object]:
         """How importance is measured: all strengths share it. Nothing follows the last stage."""
         return {} if stage.last else {"strategy": self.name, "fisher": self.fisher, "examples": self.examples}
+
+    def penalty(self, learner: Learner) -> Tensor | None:
+        """The penalty, up to a constant."""
+        if "anchor" not in learner.state:
+            return None
+        return quadratic(learner.trainable(), learner.state["anchor"], self.lam, learner.state["importance"])
 
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient, once there is an earlier task."""

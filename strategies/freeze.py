@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
+from torch import nn
 
 from strategies.base import Learner, Stage, Strategy, Task
 
@@ -29,7 +30,7 @@ class Freeze(Strategy):
     layers: Annotated[int, Ge(1)] = 3
     """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
 
-    def check(self, layers: Sequence[str], tasks: Sequence[Task]) -> None:
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
         """Refuses to freeze more layers than there are.
 
         Raises:

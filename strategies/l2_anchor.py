@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
+from torch import Tensor
 
-from strategies.base import Learner, Stage, Strategy, snapshot
-from strategies.quadratic import add_penalty_gradient
+from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
+from strategies.quadratic import add_penalty_gradient, quadratic
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class L2Anchor(Strategy):
     """
 
     name: ClassVar[str] = "l2_anchor"
+    neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
     lam: Annotated[float, Ge(0)] = 1.0
     """Strength of the pull, >= 0; 0 is naive. The default is the best of a sweep for the quickstart
@@ -42,6 +44,10 @@ class L2Anchor(Strategy):
         """Takes the anchor: once, or anew for each stage."""
         if stage.index == 0 or self.anchor == "previous":
             learner.state["anchor"] = snapshot(learner.body())
+
+    def penalty(self, learner: Learner) -> Tensor | None:
+        """The penalty as written above."""
+        return quadratic(learner.body(), learner.state["anchor"], 2 * self.lam)
 
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient."""

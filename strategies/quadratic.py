@@ -39,6 +39,21 @@ def add_penalty_gradient(
             torch._foreach_addcmul_(gradients, distance, [weight[name] for name in held], value=lam)
 
 
+def quadratic(
+    parameters: Mapping[str, nn.Parameter],
+    anchor: Mapping[str, Tensor],
+    lam: float,
+    weight: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """``lam / 2 * sum(weight * (theta - anchor)^2)`` over the parameters that have an anchor, to be differentiated."""
+    terms = [
+        ((value - anchor[name]).square() * (1.0 if weight is None else weight[name])).sum()
+        for name, value in parameters.items()
+        if name in anchor
+    ]
+    return lam / 2 * torch.stack(terms).sum() if terms else torch.zeros(())
+
+
 def merge(
     anchor: dict[str, Tensor],
     weight: dict[str, Tensor],

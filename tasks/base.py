@@ -121,6 +121,11 @@ class Task(ABC):
         return self.spec.head_name
 
     @property
+    def classes(self) -> int | None:
+        """How many classes every row chooses among; None where the choices are places in a text."""
+        return self.outputs
+
+    @property
     @abstractmethod
     def outputs(self) -> int:
         """Number of output weights a hidden state is mapped to."""
@@ -175,6 +180,51 @@ class Task(ABC):
         inputs["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
         labels, allowed = self.pad_labels(columns, longest)
         return Batch(inputs, labels, allowed, torch.tensor(list(indices)))
+
+    def unlabelled(self, batch: Batch) -> Batch:
+        """What a batch of any task has to read, as a question to this one: its labels are made up."""
+        labels, allowed = self.made_up_labels(batch.inputs["attention_mask"].bool())
+        return Batch(batch.inputs, labels, allowed, batch.index)
+
+    def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Labels for texts that have none, and where choices are allowed; (B, L) tells where their tokens are."""
+        return torch.zeros(len(present), dtype=torch.long, device=present.device), None
+
+    def take_apart(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """The examples of one of its batches, each by itself: without padding, on the CPU, sharing no memory."""
+        lengths = batch.inputs["attention_mask"].sum(dim=1).tolist()
+        examples = []
+        for place, length in enumerate(lengths):
+            parts = {name: batch.inputs[name][place, :length] for name in self.pad}
+            parts |= {"labels": self.cut_labels(batch.labels[place], length), "index": batch.index[place]}
+            if batch.allowed is not None:
+                parts["allowed"] = batch.allowed[place, :length]
+            examples.append({name: value.detach().cpu().clone() for name, value in parts.items()})
+        return examples
+
+    def put_together(self, examples: Sequence[Mapping[str, Tensor]]) -> Batch:
+        """A batch, on the CPU, of examples that were taken out of its batches before."""
+        inputs = {
+            name: pad_sequence([example[name] for example in examples], batch_first=True, padding_value=value)
+            for name, value in self.pad.items()
+        }
+        lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+        inputs["attention_mask"] = (torch.arange(inputs["input_ids"].shape[1]) < lengths[:, None]).long()
+        allowed = [example["allowed"] for example in examples if "allowed" in example]
+        return Batch(
+            inputs,
+            self.join_labels([example["labels"] for example in examples]),
+            pad_sequence(allowed, batch_first=True) if allowed else None,
+            torch.stack([example["index"] for example in examples]),
+        )
+
+    def cut_labels(self, labels: Tensor, length: int) -> Tensor:
+        """The labels of one example without padding."""
+        return labels
+
+    def join_labels(self, labels: list[Tensor]) -> Tensor:
+        """The labels of a batch from those of its examples."""
+        return torch.stack(labels)
 
     def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
         """Labels of a batch as a tensor, and where choices are allowed (spans only)."""

@@ -32,6 +32,11 @@ class SpanTask(Task):
         """Two: how well a token starts, and ends, the answer."""
         return 2
 
+    @property
+    def classes(self) -> int | None:
+        """None: a row chooses among the places of its passage."""
+        return None
+
     @classmethod
     def encode(
         cls,
@@ -84,6 +89,10 @@ class SpanTask(Task):
             allowed[row, : len(starts)] = torch.tensor(starts) >= 0
         allowed[:, 0] = True
         return labels, allowed
+
+    def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Every token may start and end an answer."""
+        return torch.zeros(len(present), 2, dtype=torch.long, device=present.device), present
 
     def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
         """Two rows a window: all starts first, then all ends; places outside the passage are shut."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from tasks.base import IGNORED, Batch, Rows, Task, input_names, label_ids
@@ -78,6 +79,18 @@ class TokenTask(Task):
         for row, values in enumerate(columns["labels"]):
             labels[row, : len(values)] = torch.tensor(values)
         return labels, None
+
+    def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Every token is a word."""
+        return torch.zeros(present.shape, dtype=torch.long, device=present.device).masked_fill(~present, IGNORED), None
+
+    def cut_labels(self, labels: Tensor, length: int) -> Tensor:
+        """(L,) up to where the sentence ends."""
+        return labels[:length]
+
+    def join_labels(self, labels: list[Tensor]) -> Tensor:
+        """(B, L), padded with `IGNORED`."""
+        return pad_sequence(labels, batch_first=True, padding_value=IGNORED)
 
     def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
         """One row a word; the head runs on first sub-words only."""

@@ -23,7 +23,7 @@ from benchmark.loop import train_stage
 from benchmark.study import Study
 from benchmark.worker import measure
 from strategies import STRATEGIES
-from strategies.base import Learner, snapshot
+from strategies.base import Learner, Strategy, snapshot
 from tasks.sources.archive import Archive
 from tasks.spec import ProbeSpec, TaskSpec
 
@@ -67,8 +67,8 @@ class Notes:
 def watch(scene: Scene, notes: Notes, patch: Callable[[str, object], None]) -> None:
     """Puts the scene into the catalogue and notes down what goes on; ``patch`` sets what a dotted name means."""
 
-    def measured(study: Study, learner: Learner, untrained: dict[str, Tensor]) -> dict[str, Any]:
-        row = measure(study, learner, untrained)
+    def measured(study: Study, learner: Learner, strategy: Strategy) -> dict[str, Any]:
+        row = measure(study, learner, strategy)
         notes.weights.append(snapshot(dict(learner.model.named_parameters())))
         notes.answers.append(answers(learner, study))
         return row

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Stage, Strategy, Task, Training
+from strategies.base import Batch, Example, Learner, Stage, Strategy, Task, Training, snapshot
 from tasks.base import Rows
+
+STEPS = 5
+"""Of a stage."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def to(self, device: torch.device) -> Points:
+        return Points(self.x.to(device), self.y.to(device), self.index)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,20 @@ class PointTask:
     @property
     def head(self) -> str:
         return self.name
+
+    @property
+    def classes(self) -> int:
+        return 3
+
+    def unlabelled(self, batch: Points) -> Points:
+        return Points(batch.x, torch.zeros_like(batch.y), batch.index)
+
+    def take_apart(self, batch: Points) -> list[Example]:
+        parts = zip(batch.x, batch.y, batch.index, strict=True)
+        return [{"x": x.clone(), "y": y.clone(), "index": index.clone()} for x, y, index in parts]
+
+    def put_together(self, examples: Sequence[Example]) -> Points:
+        return Points(*(torch.stack([example[name] for example in examples]) for name in ("x", "y", "index")))
 
     def batch(self, indices: Sequence[int]) -> Points:
         chosen = torch.tensor(list(indices))
@@ -74,9 +94,9 @@ class Problem:
             for start in range(0, min(count, len(task.y)), batch_size):
                 yield task.batch(range(start, min(start + batch_size, count, len(task.y))))
 
-        return Stage(index, index == len(self.tasks) - 1, [task], examples)
+        return Stage(index, index == len(self.tasks) - 1, [task], STEPS, examples)
 
-    def train(self, strategy: Strategy, index: int, steps: int = 5) -> None:
+    def train(self, strategy: Strategy, index: int, steps: int = STEPS) -> None:
         """Full-batch steps through every hook, in the order of the loop."""
         stage, task, learner = self.stage(index), self.tasks[index], self.learner
         active = set(learner.body()) | set(learner.heads[task.head])
@@ -93,6 +113,7 @@ class Problem:
             optimizer.step()
             strategy.after_step(learner)
         learner.model.eval()
+        strategy.after_training(learner, stage)
         if strategy.fingerprint_after(stage):
             strategy.after_stage(learner, stage)
 
@@ -114,4 +135,6 @@ def problem(count: int = 2, examples: int = 12, rows_each: int = 1, training: Tr
     names = [f"body.{name}" for name, _ in model.body.named_parameters()]
     heads = {task.name: [f"heads.{task.name}.weight", f"heads.{task.name}.bias"] for task in tasks}
     chosen = training or Training(learning_rate=0.05, head_learning_rate=0.05)
-    return Problem(tasks, Learner(model, model, {"layer 1": names}, heads, chosen, seed=0))
+    named = {task.name: task for task in tasks}
+    untrained = snapshot(dict(model.named_parameters()))
+    return Problem(tasks, Learner(model, {"layer 1": names}, heads, named, chosen, 0, untrained))

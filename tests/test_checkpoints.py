@@ -204,7 +204,7 @@ def take(learner: Learner, optimizer: torch.optim.Optimizer, keeper: Keeper, los
 def beginning() -> Learner:
     torch.manual_seed(0)
     state = {"goal": torch.zeros(2), "plain": [1, None, {"x": 0.1}]}
-    return Learner(nn.Linear(3, 2), lambda *_: None, {}, {}, Training(), 0, state)  # type: ignore[arg-type]
+    return Learner(nn.Linear(3, 2), {}, {}, {}, Training(), 0, {}, state)
 
 
 def keeper_of(folder: Path, learner: Learner, every: float, stopping: Callable[[], bool] = lambda: False) -> Keeper:

@@ -199,11 +199,11 @@ def test_a_measurement_that_raises_fails_at_its_stage_and_needs_no_training_agai
 ) -> None:
     rows: list[str] = []
 
-    def raises_in_the_third_row(learner: Any, task: Any, team: Any) -> Any:
+    def raises_in_the_third_row(learner: Any, strategy: Any, task: Any, team: Any) -> Any:
         rows.append(task.name)
         if len(rows) > 2 * len(TASKS):
             raise MemoryError
-        return evaluate(learner, task, team)
+        return evaluate(learner, strategy, task, team)
 
     monkeypatch.setattr("benchmark.worker.evaluate", raises_in_the_third_row)
     (failed,) = Ran(opened("naive"), tmp_path / "runs").runs

@@ -81,7 +81,7 @@ def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, S
     learner, watch = untrained(study), Silent()
     for index in range(stages):
         tasks = [study.tasks[index]]
-        stage = make_stage(learner.seed, index, len(study.tasks), tasks, study.device)
+        stage = make_stage(learner.seed, index, len(study.tasks), tasks, learner.training, study.device)
         train_stage(learner, strategy, stage, tasks, study.team, watch)
         if strategy.fingerprint_after(stage):
             finish_stage(learner, strategy, stage)
@@ -198,9 +198,9 @@ def test_a_batch_of_one_example_trains(open_tiny: OpenStudy) -> None:
 def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     study = open_tiny(["naive"])
     learner, _ = train(study, Naive(), stages=4)
-    together = [evaluate(learner, task, study.team) for task in study.tasks]
+    together = [evaluate(learner, Naive(), task, study.team) for task in study.tasks]
     monkeypatch.setattr("benchmark.loop.EVALUATION_TOKENS", {"cpu": 1})
-    assert [evaluate(learner, task, study.team) for task in study.tasks] == together
+    assert [evaluate(learner, Naive(), task, study.team) for task in study.tasks] == together
 
 
 def test_every_kind_of_task_is_learned_and_the_first_are_forgotten(open_tiny: OpenStudy, tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_every_strategy_fills_its_record(open_tiny: OpenStudy, tmp_path: Path) -
 def test_row_0_is_measured_once_a_seed(open_tiny: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[float] = []
 
-    def counting(study: Study, learner: Learner, before: dict[str, Tensor]) -> Any:
-        row = measure(study, learner, before)
+    def counting(study: Study, learner: Learner, strategy: Strategy) -> Any:
+        row = measure(study, learner, strategy)
         measured.append(row["drift"]["layer 1"])
         return row
 

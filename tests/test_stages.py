@@ -181,7 +181,7 @@ def test_other_tests_or_probes_are_not_answered_with_old_results(lab: Lab) -> No
 
 def test_a_strategy_that_heeds_the_last_stage_does_not_share_it(lab: Lab) -> None:
     study = lab.open(["naive"])
-    last, not_last = (make_stage(0, 1, count, study.tasks[1:2], study.device) for count in (2, 3))
+    last, not_last = (make_stage(0, 1, count, study.tasks[1:2], study.suite.training, study.device) for count in (2, 3))
     assert Heeding().fingerprint(last) != Heeding().fingerprint(not_last)
     assert Heeding().fingerprint_after(last) != Heeding().fingerprint_after(not_last)
 

@@ -195,7 +195,7 @@ def test_freezing_freezes_what_it_says(part: str, frozen: set[str]) -> None:
 
 def test_freezing_more_layers_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match=r"freeze.layers is 2, but the backbone has 1 layers"):
-        Freeze(part="layers", layers=2).check(list(layered().layers), problem().tasks)
+        Freeze(part="layers", layers=2).check(layered().model, layered().layers, problem().tasks)
 
 
 def test_joint_has_one_stage_with_all_tasks() -> None:

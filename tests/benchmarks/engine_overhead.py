@@ -24,7 +24,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from benchmark.checkpoints import tensors_of
 from benchmark.engine import Engine
 from benchmark.executors import InProcess
 from benchmark.loop import finish_stage, train_stage
@@ -33,14 +32,12 @@ from benchmark.stages import stage_tasks, stages
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
 from benchmark.worker import Worker, measure, new_learner
-from strategies.base import snapshot
 
 WORK = {
     "training": "benchmark.worker:train_stage",
     "what follows a stage": "benchmark.worker:finish_stage",
     "measuring": "benchmark.worker:measure",
     "learner (copy of the backbone, heads)": "benchmark.worker:new_learner",
-    "untrained weights copied": "benchmark.worker:snapshot",
 }
 """What has to be done with or without an engine -> where."""
 PARTS = {
@@ -71,13 +68,12 @@ def plain(study: Study, lane: Any) -> Spent:
     since = now()
     (cell,) = study.suite.cells
     learner = new_learner(study, cell.seed)
-    untrained = snapshot(tensors_of(learner.model))
-    measure(study, learner, untrained)
+    measure(study, learner, cell.strategy)
     for stage, tasks in zip(stages(study, cell), stage_tasks(study, cell), strict=True):
         train_stage(learner, cell.strategy, stage, tasks, study.team, lane)
         if cell.strategy.fingerprint_after(stage):
             finish_stage(learner, cell.strategy, stage)
-        measure(study, learner, untrained)
+        measure(study, learner, cell.strategy)
     return now(since)
 
 
