@@ -198,6 +198,14 @@ def offline_catalogue(specs: dict[str, TaskSpec], tmp_path: Path, monkeypatch: p
     yield cache
 
 
+@pytest.fixture
+def open_tiny(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Any:
+    """Opens a stream of all four kinds of task: see `tests.lab`."""
+    from tests.lab import opener
+
+    return opener(backbone_folder, tmp_path)
+
+
 @pytest.fixture(scope="session")
 def family_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One tiny random backbone of each family in `tests.tiny_models.FAMILIES`."""

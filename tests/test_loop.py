@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,80 +11,21 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from benchmark.loop import Diverged, evaluate, finish_stage, make_stage, rate_factor, train_stage
+from benchmark.loop import Diverged, evaluate, rate_factor
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
-from benchmark.worker import measure, new_learner, relative_distance
+from benchmark.worker import measure, relative_distance
 from results.record import Run
 from strategies.base import Batch, Learner, Stage, Strategy, Task, snapshot
 from strategies.ewc import EWC
 from strategies.freeze import Freeze
 from strategies.l2_anchor import L2Anchor
 from strategies.naive import Naive
-from tests.lab import Ran
-
-SUITE = """
-description: all kinds of task
-backbone: {backbone}
-stream: [tiny_sentiment, tiny_pair, tiny_tags, tiny_spans]
-probes: [tiny_retrieval]
-max_length: 24
-training: {{epochs: 2, batch_size: 8, learning_rate: 3e-3, head_learning_rate: 1e-2}}
-strategies:
-  naive: {{}}
-  l2_anchor: {{lam: 0}}
-  ewc: {{lam: 0, examples: 8}}
-  freeze: {{part: layers, layers: 1}}
-  joint: {{}}
-"""
-
-OpenStudy = Callable[..., Study]
-
-
-@pytest.fixture
-def open_tiny(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> OpenStudy:
-    """Opens the suite above, changed like the command line changes one."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SUITE.format(backbone=backbone_folder), encoding="utf-8")
-
-    def opened(strategies: list[str] | None = None, settings: list[str] | None = None) -> Study:
-        return open_study(load_suite(str(path), Overrides(strategies, None, settings or [])), "cpu", lambda _: None)
-
-    return opened
-
-
-class Silent:
-    """Watches and says nothing; keeps the losses."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def step(self, loss: float, examples: int) -> None:
-        self.losses.append(loss)
-
-    def skip(self, examples: int) -> None:
-        assert examples == 0
+from tests.lab import SUITE, OpenStudy, Ran, train, untrained
 
 
 def run_all(study: Study, folder: Path) -> dict[str, Run]:
     return Ran(study, folder).by_strategy
-
-
-def untrained(study: Study) -> Learner:
-    """The learner at the start of the suite's first run."""
-    return new_learner(study, study.suite.cells[0].seed)
-
-
-def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, Silent]:
-    """The first stages of a run, without measuring anything between them."""
-    learner, watch = untrained(study), Silent()
-    for index in range(stages):
-        tasks = [study.tasks[index]]
-        stage = make_stage(learner.seed, index, len(study.tasks), tasks, learner.training, study.device)
-        train_stage(learner, strategy, stage, tasks, study.team, watch)
-        if strategy.fingerprint_after(stage):
-            finish_stage(learner, strategy, stage)
-    return learner, watch
 
 
 def weights(learner: Learner) -> dict[str, Tensor]:
