@@ -8,5 +8,9 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.l2_anchor:L2Anchor",
     "strategies.ewc:EWC",
     "strategies.freeze:Freeze",
+    "strategies.online_ewc:OnlineEWC",
+    "strategies.si:SI",
+    "strategies.mas:MAS",
+    "strategies.rwalk:RWalk",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""

@@ -1,4 +1,4 @@
-"""How much each weight matters for what was learned: the diagonal of the Fisher information, per example."""
+"""How much each weight matters for what was learned: Fisher information and sensitivity, per example, and the path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from strategies.base import Batch, Rows
+from strategies.base import Batch, Learner, Rows, snapshot
 
 Fisher = Literal["exact", "sampled", "empirical"]
 
@@ -57,6 +57,72 @@ def fisher_diagonal(
         raise ValueError("the Fisher information of no examples is undefined")
     torch._foreach_div_(total, float(examples))
     return dict(zip(parameters, total, strict=True))
+
+
+def output_sensitivity(
+    rows_of: Callable[[Batch], Rows], batches: Iterable[Batch], parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """How far each weight moves the output: the mean over examples of ``|d ||f(x)||^2 / d theta|``.
+
+    The output f(x) is all logits of an example's rows that are open to choice; labels are not looked at. The absolute
+    value is taken of each example's gradient, never of the mean of a batch. Switch dropout off first.
+
+    Args:
+        rows_of: Runs the model on a batch.
+        batches: The examples, in batches of any size and order: neither changes the result.
+        parameters: Name -> parameter; what the result has entries for.
+
+    Returns:
+        Name -> tensor of the parameter's shape, >= 0; 0 for parameters that the examples don't use.
+
+    Raises:
+        ValueError: there are no examples.
+    """
+    targets = list(parameters.values())
+    total = [torch.zeros_like(value) for value in targets]
+    examples = 0
+    for batch in batches:
+        examples += len(batch)
+        rows = rows_of(batch)
+        # Choices that are shut have the lowest number of the type in which the model closed them.
+        shut = rows.logits < torch.finfo(rows.logits.dtype).min / 2
+        of_rows = rows.logits.float().masked_fill(shut, 0).square().sum(dim=1)
+        for squared_norm in of_rows.new_zeros(len(batch)).index_add(0, rows.owner, of_rows):
+            gradients = torch.autograd.grad(squared_norm, targets, retain_graph=True, allow_unused=True)
+            for sum_of, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    sum_of += gradient.abs()
+    if examples == 0:
+        raise ValueError("the sensitivity on no examples is undefined")
+    torch._foreach_div_(total, float(examples))
+    return dict(zip(parameters, total, strict=True))
+
+
+def begin_path_step(learner: Learner) -> None:
+    """Notes the weights and the gradients of the task's loss, before anything is added to these and they are clipped.
+
+    Until `end_path_step` both lie in the state under ``step``: nothing is saved in between.
+    """
+    weights = learner.trainable()
+    gradients = {name: value.grad.clone() for name, value in weights.items() if value.grad is not None}
+    learner.state["step"] = {
+        "gradients": gradients,
+        "weights": snapshot({name: weights[name] for name in gradients}),
+    }
+
+
+def end_path_step(learner: Learner) -> dict[str, Tensor]:
+    """What each weight's move took off the task's loss, to first order: ``-gradient * (after - before)``.
+
+    Returns:
+        Name -> tensor of the parameter's shape, for the parameters that had a gradient; negative where the move did
+        harm.
+    """
+    step = learner.state.pop("step")
+    gradients: dict[str, Tensor] = step["gradients"]
+    weights = learner.trainable()
+    moved = torch._foreach_sub(list(step["weights"].values()), [weights[name].detach() for name in gradients])
+    return dict(zip(gradients, torch._foreach_mul(list(gradients.values()), moved), strict=True))
 
 
 def _weighted_log_likelihoods(rows: Rows, batch: Batch, labels: Fisher, seed: int) -> Iterator[tuple[Tensor, float]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from strategies.importance import Fisher, fisher_diagonal
+from strategies.importance import Fisher, fisher_diagonal, output_sensitivity
 from tests.small_problem import Points, PointTask, Problem, problem
 
 KINDS: list[Fisher] = ["exact", "sampled", "empirical"]
@@ -135,3 +135,81 @@ def test_shut_choices_with_the_lowest_logit_give_finite_numbers() -> None:
 def test_no_examples_is_an_error() -> None:
     with pytest.raises(ValueError, match="no examples"):
         measured(problem(), "exact", [])
+    with pytest.raises(ValueError, match="no examples"):
+        sensitivity(problem(), [])
+
+
+def sensitivity(made: Problem, batches: list[list[int]]) -> dict[str, Tensor]:
+    task = made.tasks[0]
+    made.learner.model.eval()
+    return output_sensitivity(
+        lambda batch: made.learner.rows(task, batch),
+        [task.batch(indices) for indices in batches],
+        dict(made.learner.model.named_parameters()),
+    )
+
+
+def linear_map(shut: float | None = None, kind: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """Sensitivity of a linear map, with its inputs and outputs; its last output may be shut."""
+    from tasks.base import Rows
+
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(10, 4, generator=generator)
+    model = Logistic(torch.randn(3, 4, generator=generator))
+    task = PointTask("linear", x, torch.randint(3, (10,), generator=generator))
+
+    def rows(batch: Any) -> Any:
+        made = model(task, batch)
+        logits = made.logits.to(kind)
+        if shut is not None:
+            logits = logits.masked_fill(torch.tensor([False, False, True]), shut)
+        return Rows(logits, made.targets, made.owner)
+
+    batches = [task.batch(range(4)), task.batch(range(4, 10))]
+    found = output_sensitivity(rows, batches, {"weight": model.weight})
+    return found["weight"], x, (x @ model.weight.T).detach()
+
+
+def test_sensitivity_of_a_linear_map_is_its_closed_form() -> None:
+    found, x, f = linear_map()
+    torch.testing.assert_close(found, torch.einsum("nc,nd->cd", 2 * f.abs(), x.abs()) / len(x))
+    batch_first = (torch.einsum("nc,nd->cd", 2 * f, x) / len(x)).abs()  # the published bug: signs cancel
+    assert found.sum() > 1.3 * batch_first.sum()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_shut_choices_are_no_output(kind: torch.dtype) -> None:
+    found, x, f = linear_map(torch.finfo(kind).min, kind)
+    closed = torch.einsum("nc,nd->cd", 2 * f[:, :2].abs(), x.abs()) / len(x)
+    torch.testing.assert_close(found[:2], closed, rtol=1e-5 if kind == torch.float32 else 0.03, atol=0)
+    assert (found[2] == 0).all()
+
+
+@pytest.mark.parametrize("lowest", [torch.finfo(torch.bfloat16).min, -torch.inf])
+def test_choices_that_were_shut_in_another_type_are_no_output(lowest: float) -> None:
+    found, *_ = linear_map(lowest)
+    assert torch.isfinite(found).all() and (found[:2] > 0).all() and (found[2] == 0).all()
+
+
+@pytest.mark.parametrize("rows_each", [1, 3])
+def test_batch_size_and_order_do_not_matter_to_sensitivity(rows_each: int) -> None:
+    made = problem(rows_each=rows_each)
+    singles = sensitivity(made, [[index] for index in range(12)])
+    for batches in ([list(range(12))], [[3, 1, 0, 2], [9, 8, 10, 11, 4], [5, 7, 6]]):
+        other = sensitivity(made, batches)
+        for name, value in singles.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-7)
+    assert (singles["heads.task1.weight"] == 0).all() and (singles["body.weight"] > 0).all()
+
+
+def test_rows_of_one_example_are_one_output() -> None:
+    once, thrice = (sensitivity(problem(rows_each=rows), [list(range(12))]) for rows in (1, 3))
+    for name, value in once.items():  # logits times 1, 2 and 3
+        torch.testing.assert_close(thrice[name], value * (1 + 4 + 9), rtol=1e-4, atol=1e-7)
+
+
+def test_sensitivity_looks_at_no_label() -> None:
+    made, other = problem(), problem()
+    other.tasks[0].y.copy_((other.tasks[0].y + 1) % 3)
+    one, two = (sensitivity(found, [list(range(12))]) for found in (made, other))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())

@@ -147,6 +147,21 @@ OTHER_VALUES: dict[str, object] = {
     "l2_anchor.anchor": "previous",
     "freeze.part": "backbone",
     "freeze.layers": 1,
+    "online_ewc.lam": 3.0,
+    "online_ewc.gamma": 0.5,
+    "online_ewc.normalise": False,
+    "online_ewc.fisher": "exact",
+    "online_ewc.examples": 5,
+    "si.lam": 3.0,
+    "si.xi": 0.01,
+    "mas.lam": 3.0,
+    "mas.examples": 5,
+    "rwalk.lam": 3.0,
+    "rwalk.alpha": 0.5,
+    "rwalk.interval": 2,
+    "rwalk.epsilon": 0.01,
+    "rwalk.fisher": "exact",
+    "rwalk.examples": 5,
 }
 """A value for each hyperparameter that is not the suite's."""
 
