@@ -8,5 +8,10 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.l2_anchor:L2Anchor",
     "strategies.ewc:EWC",
     "strategies.freeze:Freeze",
+    "strategies.lora:LoRA",
+    "strategies.o_lora:OLoRA",
+    "strategies.independent:Independent",
+    "strategies.task_arithmetic:TaskArithmetic",
+    "strategies.ties:Ties",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""
