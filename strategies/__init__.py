@@ -12,5 +12,10 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.si:SI",
     "strategies.mas:MAS",
     "strategies.rwalk:RWalk",
+    "strategies.lora:LoRA",
+    "strategies.o_lora:OLoRA",
+    "strategies.independent:Independent",
+    "strategies.task_arithmetic:TaskArithmetic",
+    "strategies.ties:Ties",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""

@@ -162,6 +162,20 @@ OTHER_VALUES: dict[str, object] = {
     "rwalk.epsilon": 0.01,
     "rwalk.fisher": "exact",
     "rwalk.examples": 5,
+    "lora.rank": 2,
+    "lora.alpha": 3.0,
+    "lora.dropout": 0.1,
+    "lora.target": "all-linear",
+    "lora.mode": "merge",
+    "o_lora.lam": 3.0,
+    "o_lora.norm": "squared",
+    "o_lora.rank": 2,
+    "o_lora.alpha": 3.0,
+    "o_lora.dropout": 0.1,
+    "o_lora.target": "all-linear",
+    "task_arithmetic.scale": 0.7,
+    "ties.density": 0.5,
+    "ties.scale": 0.7,
 }
 """A value for each hyperparameter that is not the suite's."""
 
