@@ -80,7 +80,7 @@ def _run(
         seconds=sum(float(part["seconds"]) for part in parts),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         settings=planned.settings,
-        provenance=study.provenance,
+        provenance=study.made(planned),
     )
 
 

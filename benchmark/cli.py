@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train every strategy of a suite over its stream and write a report")
     run.add_argument("suite", help="a shipped suite (retain list suites) or a YAML file")
-    run.add_argument("--strategies", type=_names, metavar="A,B", help="only these, or others; default: the suite's")
+    run.add_argument("--strategies", type=_names, metavar="A,B", help="only these, or others; all: every one there is")
     run.add_argument("--seeds", type=_seeds, metavar="0,1", help="default: the suite's")
     run.add_argument(
         "--set",

@@ -86,7 +86,7 @@ class Engine:
             self.progress.say(f"{error}; it is run again")
             return None
         same_code = {"version": "", "commit": None, "dirty": None}  # what tells is the hash of the sources
-        made_by, here = (made.model_copy(update=same_code) for made in (run.provenance, self.study.provenance))
+        made_by, here = (made.model_copy(update=same_code) for made in (run.provenance, self.study.made(cell)))
         return run if run.failure is None and run.settings == cell.settings and made_by == here else None
 
     def _planned(self, number: int) -> Planned:

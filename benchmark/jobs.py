@@ -93,8 +93,8 @@ class Graph:
 
     def row(self, job: Job) -> dict[str, object] | None:
         """What was measured after a step; None if nothing was."""
-        start, strategy = self.paths[job.cell][0].key, self.study.suite.cells[job.cell].strategy
-        return self.store.row(evaluation_key(self.study, start, self.saved(job), strategy))
+        start, cell = self.paths[job.cell][0].key, self.study.suite.cells[job.cell]
+        return self.store.row(evaluation_key(self.study, start, self.saved(job), cell))
 
     @cached_property
     def ahead(self) -> Mapping[str, int]:

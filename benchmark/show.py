@@ -3,68 +3,90 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable
-from textwrap import TextWrapper
 
 from tabulate import tabulate
 
 from benchmark.backbones import BACKBONES, BackboneSpec
+from benchmark.catalogue import Entry, all_tasks, broken_tasks
 from benchmark.errors import unknown
-from benchmark.registry import strategy_names, strategy_summary
+from benchmark.layout import WIDTH, fill, unquoted
+from benchmark.plugins import Broken, Unusable
+from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
 from benchmark.suite_files import parse_suite, suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
 from tasks.sources.archive import Archive
-from tasks.spec import ProbeSpec, TaskSpec
+from tasks.spec import ProbeSpec
 from tasks.streams import STREAMS, Stream
-
-WIDTH = 110
 
 
 def listing(kind: str) -> str:
-    """One line for each suite, stream, task, probe, strategy or backbone."""
+    """One line for each suite, stream, task, probe, strategy or backbone; below, plugins that can't be used."""
     rows: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
         "suites": _suite_lines,
         "streams": lambda: ((stream.name, " -> ".join(stream.tasks)) for stream in STREAMS),
-        "tasks": lambda: ((task.name, f"{task.description} ({task.kind})") for task in TASKS),
+        "tasks": lambda: (_task_line(entry) for entry in all_tasks()),
         "probes": lambda: ((probe.name, probe.description) for probe in PROBES),
-        "strategies": lambda: ((name, _unquoted(strategy_summary(name))) for name in strategy_names()),
+        "strategies": lambda: (_strategy_line(name, broken) for name in strategy_names()),
         "backbones": lambda: ((backbone.name, backbone.description) for backbone in BACKBONES),
     }
-    lines = list(rows[kind]())
+    broken = list({"tasks": broken_tasks, "strategies": broken_strategies}.get(kind, tuple)())
+    lines = [(name, text) for name, text in rows[kind]() if name]
     width = max(len(name) for name, _ in lines) + 2
     indent = " " * width
-    return "\n".join(_fill(name.ljust(width) + text, indent=indent) for name, text in lines)
+    told = [fill(name.ljust(width) + text, indent=indent) for name, text in lines]
+    return "\n".join(
+        told + (["", "can't be used:"] if broken else []) + [fill(f"  {one}", indent="    ") for one in broken]
+    )
 
 
 def describe(name: str) -> str:
     """Everything about whatever has this name; if several things share it, about each.
 
     Raises:
-        UserError: nothing has this name.
+        UserError: nothing has this name, or only a plugin that is broken.
     """
     found: list[str] = []
     if name in suite_names():
         found.append(_suite(name))
     found += [_stream(stream) for stream in STREAMS if stream.name == name]
-    found += [_task(task) for task in TASKS if task.name == name]
+    found += [_task(Entry(task)) for task in TASKS if task.name == name]
     found += [_probe(probe) for probe in PROBES if probe.name == name]
     found += [_backbone(backbone) for backbone in BACKBONES if backbone.name == name]
     if name in strategy_names():
-        found.append(_strategy(name))
+        from benchmark.show_strategy import strategy_page
+
+        found.append(strategy_page(name))
+    if not found:  # plugins' tasks last, since they must be imported
+        found = [_task(entry) for entry in all_tasks() if entry.spec.name == name]
     if not found:
-        named = [item.name for group in (STREAMS, TASKS, PROBES, BACKBONES) for item in group]
+        for one in (*broken_strategies(), *broken_tasks()):
+            if one.plugin.name == name:
+                raise Unusable(one)
+        named = [item.name for group in (STREAMS, PROBES, BACKBONES) for item in group]
+        named += [entry.spec.name for entry in all_tasks()]
         raise unknown("name", name, [*named, *suite_names(), *strategy_names()])
     return "\n\n\n".join(found)
 
 
+def _task_line(entry: Entry) -> tuple[str, str]:
+    mark = "" if entry.plugin is None else f" [{entry.plugin}]"
+    return entry.spec.name, f"{entry.spec.description} ({entry.spec.kind}){mark}"
+
+
+def _strategy_line(name: str, broken: list[Broken]) -> tuple[str, str]:
+    """Name and summary; nothing of a strategy that turns out to be broken, which is noted."""
+    plugin = strategy_plugin(name)
+    try:
+        mark = "" if plugin is None else f" [{plugin}]"
+        return name, unquoted(strategy_summary(name)) + mark
+    except Unusable as error:
+        broken.append(error.broken)
+        return "", ""
+
+
 def _suite_lines() -> Iterable[tuple[str, str]]:
     return ((name, parse_suite(suite_text(name), name)["description"]) for name in suite_names())
-
-
-def _fill(text: str, width: int = WIDTH, indent: str = "") -> str:
-    """Text in lines; names are never cut, since they are there to be copied."""
-    return TextWrapper(width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False).fill(text)
 
 
 def _table(title: str, rows: Iterable[tuple[str, object]]) -> str:
@@ -74,12 +96,12 @@ def _table(title: str, rows: Iterable[tuple[str, object]]) -> str:
 
 
 def _lines(text: str, width: int) -> str:
-    return "\n".join(_fill(line, width) for line in text.split("\n"))
+    return "\n".join(fill(line, width) for line in text.split("\n"))
 
 
 def _suite(name: str) -> str:
     """Its YAML as it is, to be copied into one's own, but for the length of lines, which means nothing in YAML."""
-    lines = [_fill(line, indent="  ") if len(line) > WIDTH else line for line in suite_text(name).splitlines()]
+    lines = [fill(line, indent="  ") if len(line) > WIDTH else line for line in suite_text(name).splitlines()]
     return "\n".join([f"suite {name}", "", *lines])
 
 
@@ -90,10 +112,12 @@ def _stream(stream: Stream) -> str:
     )
 
 
-def _task(task: TaskSpec) -> str:
+def _task(entry: Entry) -> str:
+    task = entry.spec
     return _table(
         f"task {task.name}",
         [
+            ("plugin", entry.plugin),
             ("decides", task.description),
             ("kind", task.kind),
             ("examples", ", ".join(f"{split} {count:,}" for split, count in task.counts.items())),
@@ -136,6 +160,8 @@ def _backbone(backbone: BackboneSpec) -> str:
 
 
 def _archive(archive: Archive) -> list[tuple[str, str]]:
+    if not archive.members:
+        return [("from", "its code: nothing is fetched")]
     shared = posixpath.commonpath([posixpath.dirname(member.path) for member in archive.members])
     files = [posixpath.relpath(member.path, shared or ".") for member in archive.members]
     return [
@@ -144,28 +170,3 @@ def _archive(archive: Archive) -> list[tuple[str, str]]:
         ("folder", shared),
         ("files", "\n".join(files)),
     ]
-
-
-def _strategy(name: str) -> str:
-    from inspect import getdoc
-
-    from benchmark.registry import hyperparameters, strategy_class
-
-    about = _unquoted(getdoc(strategy_class(name)) or "").split("\n\n")
-    paragraphs = [text if "\n " in text else _fill(" ".join(text.split())) for text in about]
-    settings = [
-        (f"{name}.{setting.name}", setting.kind, setting.default, _fill(_unquoted(setting.help), 50))
-        for setting in hyperparameters(name)
-    ]
-    table = tabulate(
-        settings,
-        headers=["hyperparameter", "values", "default", "help"],
-        maxcolwidths=[None, 28, None, None],
-        disable_numparse=True,
-    )
-    return "\n\n".join([f"strategy {name}", *paragraphs, table if settings else "It has no hyperparameters."])
-
-
-def _unquoted(text: str) -> str:
-    """Docstrings mark code with backquotes; on a terminal plain quotes do."""
-    return re.sub("`+", "'", text)

@@ -19,7 +19,7 @@ from benchmark.loop import make_stage
 from benchmark.store import Saved
 from benchmark.study import ENVIRONMENT, Study
 from benchmark.suite import Cell
-from strategies.base import Stage, Strategy
+from strategies.base import Stage
 from tasks.base import Task
 
 Step = Literal["start", "train", "after"]
@@ -47,10 +47,10 @@ def path(study: Study, cell: Cell) -> list[Node]:
     for stage, tasks in zip(stages(study, cell), stage_tasks(study, cell), strict=True):
         data = [[task.name, _training_data(study, task)] for task in tasks]  # a list: their order matters
         training, precision = asdict(study.suite.training), study.suite.precision
-        acts = cell.strategy.fingerprint(stage)
+        acts = _signed(cell, cell.strategy.fingerprint(stage))
         node = Node(_key("train", node.key, data, training, precision, cell.seed, acts), "train", stage.index)
         nodes.append(node)
-        if then := cell.strategy.fingerprint_after(stage):
+        if then := _signed(cell, cell.strategy.fingerprint_after(stage)):
             node = Node(_key("after", node.key, then), "after", stage.index)
             nodes.append(node)
     return nodes
@@ -71,19 +71,19 @@ def stages(study: Study, cell: Cell) -> list[Stage]:
     ]
 
 
-def evaluation_key(study: Study, start: str, saved: Saved | None, strategy: Strategy) -> str:
+def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell) -> str:
     """Key of one row of results: what is measured on which tasks and probes.
 
     Args:
         study: Names tasks and probes.
         start: Key of the start that the weights grew from.
         saved: What is kept of the step after which it is measured; None for the start itself.
-        strategy: Of the run; most predict with the weights as they are, whatever they remember.
+        cell: The run; most strategies predict with the weights as they are, whatever they remember.
     """
     tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.outputs] for task in study.tasks}
     lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
     probes = {probe.name: probe.sha256 for probe in study.probes}
-    how = strategy.fingerprint_prediction()
+    how = _signed(cell, cell.strategy.fingerprint_prediction())
     what = [] if saved is None else [saved.weights, *([how, saved.state, saved.plain] if how else [])]
     return _key("evaluate", start, what, tests, lengths, probes)
 
@@ -115,6 +115,11 @@ def _training_data(study: Study, task: Task) -> Mapping[str, object]:
     """What decides the batches of a task and its head."""
     (length,) = [plan.max_length for plan in study.suite.tasks if plan.spec.name == task.name]
     return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": [task.head, task.outputs]}
+
+
+def _signed(cell: Cell, acts: dict[str, object]) -> dict[str, object]:
+    """What of a strategy acts, and the code that does, where that is not ours: ours stands behind every key."""
+    return acts if cell.origin is None or not acts else {"acts": acts, "by": asdict(cell.origin)}
 
 
 def _environment(study: Study) -> dict[str, object]:

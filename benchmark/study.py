@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
-from benchmark.suite import Suite
+from benchmark.plugins import Origin, Required, as_provenance
+from benchmark.suite import Cell, Suite
 from benchmark.team import Team
 from results.record import Provenance, TaskInfo
 from tasks.base import Task
@@ -48,7 +49,8 @@ class Study:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels to other processes and machines as it is: they read no data and load no backbone."""
-        return _arrive, (self.suite, self.backbone, self.tasks, self.probes, self.device.type, self.provenance)
+        made = (self.suite, self.backbone, self.tasks, self.probes, self.device.type, self.provenance)
+        return _arrive, (Required(_origins(self.suite)), *made)  # what comes later can't be unpickled without the first
 
     @property
     def device(self) -> torch.device:
@@ -59,6 +61,11 @@ class Study:
     def backbone_sha256(self) -> list[str]:
         """What tells this backbone from all others: hashes of its weights and of everything else about it."""
         return [self.backbone.weights_sha256, self.backbone.settings_sha256]
+
+    def made(self, cell: Cell) -> Provenance:
+        """Where the numbers of a run come from: plugins of other runs have no part in them."""
+        tasks = [plan.origin for plan in self.suite.tasks]
+        return self.provenance.model_copy(update={"plugins": as_provenance([cell.origin, *tasks])})
 
     def task(self, name: str) -> Task:
         """The task of this name."""
@@ -117,11 +124,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         if missing := untrained_labels(task):
             share = f"{len(missing)} of {len(task.spec.labels)} labels"
             say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
-    for cell in suite.cells:
-        try:
-            cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
-        except ValueError as error:
-            raise UserError(f"strategy {cell.strategy.name}: {error}") from error
+    suite = _checked(suite, backbone, tasks, say)
     made_by = _provenance(suite, backbone, tasks, probes, team)
     (_, leading), *others = team.gather([(socket.gethostname(), made_by)])
     for host, following in others:
@@ -131,11 +134,31 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
 
 ENVIRONMENT = {"code_sha256", "python", "platform", "device", "threads", "processes", "accumulation", "packages"}
 """What of a record's provenance can change a bit and is no data: code, versions and machine."""
-COMPUTED = ENVIRONMENT | {"precision", "data_sha256", "weights_sha256", "backbone_sha256"}
+COMPUTED = ENVIRONMENT | {"precision", "data_sha256", "weights_sha256", "backbone_sha256", "plugins"}
 """What must be the same in all processes that train one model."""
 
 
+def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], say: Say) -> Suite:
+    """The suite with the strategies that can work here: of all that there are, others are left out.
+
+    Raises:
+        UserError: a strategy that was named can't, or none of all can.
+    """
+    refused: dict[str, str] = {}
+    for cell in suite.cells:
+        try:
+            cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
+        except ValueError as error:
+            refused[cell.name] = f"strategy {cell.strategy.name}: {error}"
+    if refused and (len(refused) == len(suite.cells) or not suite.every):
+        raise UserError(next(iter(refused.values())))
+    for reason in dict.fromkeys(refused.values()):
+        say(f"{reason}; it is left out")
+    return replace(suite, cells=tuple(cell for cell in suite.cells if cell.name not in refused))
+
+
 def _arrive(
+    required: Required,
     suite: Suite,
     backbone: Backbone,
     tasks: list[Task],
@@ -243,4 +266,11 @@ def _provenance(
         data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
         weights_sha256=backbone.weights_sha256,
         backbone_sha256=backbone.settings_sha256,
+        plugins=as_provenance(_origins(suite)),
     )
+
+
+def _origins(suite: Suite) -> list[Origin]:
+    """The plugins that a suite needs."""
+    origins = [*(cell.origin for cell in suite.cells), *(plan.origin for plan in suite.tasks)]
+    return list(dict.fromkeys(origin for origin in origins if origin is not None))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.backbones import BackboneSpec, resolve_backbone
+from benchmark.catalogue import Entry, find_task
 from benchmark.errors import UserError, unknown
-from benchmark.registry import build_strategy, plain, shown, strategy_names
+from benchmark.plugins import Origin, origin_of
+from benchmark.registry import EVERY, build_strategy, plain, shown, strategy_names, strategy_origin, strategy_plugin
 from benchmark.suite_files import parse_suite, parse_value, suite_text
 from strategies.base import Training
 from tasks.catalogue import PROBES, TASKS
@@ -87,6 +89,7 @@ class Overrides:
     """What the command line changes in a suite; None leaves it."""
 
     strategies: Sequence[str] | None = None
+    """Their names; ``all`` among them means every one there is."""
     seeds: Sequence[int] | None = None
     settings: Sequence[str] = ()
     """Each ``WHERE=VALUE``: ``ewc.lam=100``, ``training.epochs=1``, ``max_length=32``."""
@@ -97,12 +100,13 @@ class Overrides:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A task of the stream with its sizes."""
+    """A task of the stream with its sizes, and the plugin that it comes from; None if it is shipped."""
 
     spec: TaskSpec
     train_examples: int | None
     test_examples: int | None
     max_length: int
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,14 @@ class Cell:
         strategy: With its settings.
         seed: Decides heads, order of examples, dropout and whatever the strategy draws.
         settings: Everything that was resolved, as it goes into the record.
+        origin: The plugin that the strategy comes from; None if it is shipped.
     """
 
     name: str
     strategy: Strategy
     seed: int
     settings: dict[str, Any]
+    origin: Origin | None = None
 
     @property
     def filename(self) -> str:
@@ -141,6 +147,8 @@ class Suite:
     training: Training
     precision: Precision
     cells: tuple[Cell, ...]
+    every: bool = False
+    """Whether its strategies are all that there are: those that can't work on its tasks are left out."""
 
 
 def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
@@ -180,12 +188,12 @@ def _override(raw: dict[str, Any], overrides: Overrides) -> None:
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
     if overrides.strategies is not None:
-        for name in overrides.strategies:
-            if name not in strategy_names():
-                raise unknown("strategy", name, strategy_names())
+        names = strategy_names() if EVERY in overrides.strategies else overrides.strategies
+        for name in {*names, *overrides.strategies} - {EVERY}:
+            strategy_plugin(name)  # complains if there is no such strategy
         written = raw.get("strategies")
         known = written if isinstance(written, dict) else {}
-        raw["strategies"] = {name: known.get(name) for name in overrides.strategies}
+        raw["strategies"] = {name: known.get(name) for name in names}
     for setting in overrides.settings:
         _set(raw, setting)
 
@@ -232,11 +240,8 @@ def _explain(error: ValidationError, title: str) -> UserError:
 
 def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
     stream = _stream(file.stream)
-    tasks = {spec.name: spec for spec in TASKS}
+    tasks = {name: find_task(name, TASKS) for name in (*stream.tasks, *file.tasks)}
     probes = {spec.name: spec for spec in PROBES}
-    for name in (*stream.tasks, *file.tasks):
-        if name not in tasks:
-            raise unknown("task", name, tasks)
     for name in file.tasks:
         if name not in stream.tasks:
             raise UserError(f"suite {title}: tasks.{name} is set, but {name} is not in the stream")
@@ -264,10 +269,10 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
     cells = []
     for name, given in file.strategies.items():
         for label, settings in _variants(title, name, given or {}):
-            strategy = build_strategy(name, settings)
+            strategy, origin = build_strategy(name, settings), strategy_origin(name)
             resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
             cells += [
-                Cell(f"{label}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed})
+                Cell(f"{label}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed}, origin)
                 for seed in file.seeds
             ]
     return Suite(
@@ -280,6 +285,7 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
         file.training,
         file.precision,
         tuple(cells),
+        every=EVERY in (overrides.strategies or ()),
     )
 
 
@@ -294,11 +300,13 @@ def _stream(named: str | list[str]) -> Stream:
     return Stream("-".join(named), "tasks named by the suite", tuple(named))
 
 
-def _plan(spec: TaskSpec, file: SuiteFile, limit: int | None) -> TaskPlan:
-    own = file.tasks.get(spec.name, TaskSettings())
+def _plan(entry: Entry, file: SuiteFile, limit: int | None) -> TaskPlan:
+    own = file.tasks.get(entry.spec.name, TaskSettings())
+    origin = None if entry.plugin is None else origin_of(entry.plugin)
 
     def size(field: str) -> int | None:
         value: int | None = getattr(own if field in own.model_fields_set else file, field)
         return min(value or limit, limit) if limit is not None else value
 
-    return TaskPlan(spec, size("train_examples"), size("test_examples"), own.max_length or file.max_length)
+    sizes = size("train_examples"), size("test_examples"), own.max_length or file.max_length
+    return TaskPlan(entry.spec, *sizes, origin)

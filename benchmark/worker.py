@@ -171,7 +171,7 @@ class Walk:
     def finish(self, place: int, measured: bool) -> None:
         """Does a step and what it needs, as far as it is not done, and measures what comes of it if it should."""
         saved = self._saved(place)
-        key = evaluation_key(self.study, self.nodes[0].key, saved, self.cell.strategy)
+        key = evaluation_key(self.study, self.nodes[0].key, saved, self.cell)
         if measured and self.store.row(key) is None:
             learner = self._bring(place, locked=True)
             with self.store.shelf.lock(key, wait=True):

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import inspect
+import json
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
 from benchmark.backbones import BACKBONES
 from benchmark.errors import UserError
-from benchmark.registry import hyperparameters, strategy_names
-from benchmark.show import WIDTH, describe, listing
+from benchmark.layout import WIDTH, section
+from benchmark.registry import hyperparameters, strategy_class, strategy_names
+from benchmark.show import describe, listing
+from benchmark.show_strategy import take_apart
 from benchmark.suite_files import suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
 from tasks.streams import STREAMS
 
+ROOT = Path(__file__).parents[1]
 NAMES = {
     "suites": suite_names(),
     "streams": [stream.name for stream in STREAMS],
@@ -56,11 +64,96 @@ def test_a_task_shows_where_it_comes_from_and_how_it_is_scored(task: object) -> 
 @pytest.mark.parametrize("name", strategy_names())
 def test_a_strategy_shows_every_hyperparameter_with_its_default_and_help(name: str) -> None:
     shown = words(describe(name))
+    section = shown.partition("Hyperparameters, each with its default ")[2]
     for parameter in hyperparameters(name):
-        assert f"{name}.{parameter.name}" in shown
-        assert str(parameter.default) in shown
-        assert parameter.help.split()[0].replace("`", "") in shown
-    assert "hyperparameter" in shown
+        default = parameter.default if isinstance(parameter.default, str) else json.dumps(parameter.default)
+        assert f"{name}.{parameter.name} = {default} {parameter.kind}" in section
+        assert missing(parameter.help, section) == []
+    assert section
+
+
+@pytest.mark.parametrize("name", strategy_names())
+def test_a_strategy_shows_every_word_of_its_docstring_and_its_sections(name: str) -> None:
+    made, shown = strategy_class(name), describe(name)
+    docstring = inspect.getdoc(made) or ""
+    assert missing(docstring, shown) == []
+    titles = [line for line in shown.splitlines() if line and not line.startswith(" ")]
+    assert titles[0] == f"strategy {name}"
+    assert titles[1].startswith("shipped with retain: ")
+    assert Path(titles[1].partition(": ")[2]) == ROOT / "strategies" / f"{name}.py"
+    assert {"Keeps", "Costs"} <= set(titles)
+    assert ("Formula" in titles) is (": ``" in docstring.splitlines()[0])
+    assert all(f"https://arxiv.org/abs/{paper}" in shown for paper in re.findall(r"arXiv:(\d{4}\.\d+)", docstring))
+    assert ("Switched off" in titles) is (made.neutral is not None)
+
+
+def missing(text: str, shown: str) -> list[str]:
+    """Words that are not shown, but for the labels of sections; capitals and quotes don't count."""
+    there = set(re.findall(r"\w+", shown.lower()))
+    labels = {"keeps", "costs", "deviations", "deviation"}
+    return sorted(set(re.findall(r"\w+", text.lower())) - there - labels)
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    [
+        "",
+        "One word.",
+        "no capital, no end",
+        "A formula at the end: ``a``",
+        "A formula: ``a`` where ``b < c``. And a sentence more. Keeps: x.",
+        "A colon: but no formula.",
+        ": ``only a formula``",
+        "`` ` `unbalanced``: ``quotes",
+        "First line\nthat goes on: ``x +\n    y``.\n\n\n\n    Indented:\n        deeper\n\n* one\n  goes on\n* two",
+        "S.\n\nKeeps: nothing. Costs: nothing. Deviations from the paper: none; differences: many.\n\nKeeps: more.",
+        "S.\n\nKeeps:\n\nCosts:\n    as code\n",
+        "S.\n\nA. B. (2017, arXiv:1234.5678). See https://example.org/a_(b), and arXiv:1234.5678 again.",
+        "S.\n\n>>> code(1)\n2\n\n\u4f60\u597d \U0001f600 e\u0301 \x07",
+        "word " * 500,
+        f"{'x' * 300}: ``{'y' * 300}``.",
+        "\n\n\n",
+        "Windows.\r\n\r\nKeeps: lines.\r\n",
+    ],
+)
+def test_any_docstring_is_shown_whole(docstring: str) -> None:
+    page = take_apart(docstring)
+    parts = [page.summary, page.formula, *page.method, *(text for texts in page.labelled.values() for text in texts)]
+    assert missing(docstring, " ".join([*parts, *page.labelled])) == []
+    for part in parts:
+        laid = section("Title", [part])
+        assert missing(part, laid) == []
+        assert [line for line in laid.splitlines() if len(line) > WIDTH and len(line.split()) > 1] == []
+
+
+def test_a_docstring_falls_into_its_sections() -> None:
+    page = take_apart(
+        """Holds weights: ``loss + lam * (a - b)^2`` for all t.
+
+        Of Li, Grandvalet & Davoine 2018 (arXiv:1802.01483); see van de Ven 2025, "What?", arXiv:2502.11756 and
+        https://example.org/code.
+
+        Deviations from the paper: a. Keeps: two copies. Costs: ``lam``.
+
+        * one
+          goes on
+        * two
+        """
+    )
+    assert (page.summary, page.formula) == ("Holds weights.", "loss + lam * (a - b)^2 for all t")
+    assert page.papers == [
+        "Li, Grandvalet & Davoine 2018, https://arxiv.org/abs/1802.01483",
+        "van de Ven 2025, https://arxiv.org/abs/2502.11756",
+        "https://example.org/code",
+    ]
+    assert page.labelled == {"Deviations": ["From the paper: a."], "Keeps": ["Two copies."], "Costs": ["``lam``."]}
+    assert [text.split()[0] for text in page.method] == ["Of", "*"]
+
+
+def test_paragraphs_flow_and_what_is_set_out_stays() -> None:
+    assert section("T", ["a\nb", "* one\n* two", "x:\n    y = 1\n    z = 2"]) == (
+        "T\n    a b\n\n    * one\n    * two\n\n    x:\n        y = 1\n        z = 2"
+    )
 
 
 def test_a_backbone_shows_every_file_under_its_folder_once() -> None:

@@ -1,0 +1,1 @@
+"""A strategy and two tasks for retain. Imports nothing, so that the tasks can be listed without torch."""
