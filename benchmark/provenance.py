@@ -17,6 +17,7 @@ PACKAGES = (
     "datasets",
     "evaluate",
     "numpy",
+    "peft",
     "scikit-learn",
     "seqeval",
     "tokenizers",
