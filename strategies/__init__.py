@@ -8,5 +8,14 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.l2_anchor:L2Anchor",
     "strategies.ewc:EWC",
     "strategies.freeze:Freeze",
+    "strategies.lwf:LwF",
+    "strategies.recadam:RecAdam",
+    "strategies.mixout:Mixout",
+    "strategies.wise_ft:WiSEFT",
+    "strategies.ema:EMA",
+    "strategies.layerwise_lr:LayerwiseLR",
+    "strategies.gradual_unfreezing:GradualUnfreezing",
+    "strategies.warm_head:WarmHead",
+    "strategies.bitfit:BitFit",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""
