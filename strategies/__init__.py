@@ -17,5 +17,14 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.independent:Independent",
     "strategies.task_arithmetic:TaskArithmetic",
     "strategies.ties:Ties",
+    "strategies.lwf:LwF",
+    "strategies.recadam:RecAdam",
+    "strategies.mixout:Mixout",
+    "strategies.wise_ft:WiSEFT",
+    "strategies.ema:EMA",
+    "strategies.layerwise_lr:LayerwiseLR",
+    "strategies.gradual_unfreezing:GradualUnfreezing",
+    "strategies.warm_head:WarmHead",
+    "strategies.bitfit:BitFit",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""

@@ -176,6 +176,22 @@ OTHER_VALUES: dict[str, object] = {
     "task_arithmetic.scale": 0.7,
     "ties.density": 0.5,
     "ties.scale": 0.7,
+    "lwf.lam": 0.3,
+    "lwf.temperature": 4.0,
+    "recadam.gamma": 50.0,
+    "recadam.anneal": "linear",
+    "recadam.k": 1.0,
+    "recadam.t0": 0.7,
+    "recadam.weight": 0.5,
+    "mixout.p": 0.3,
+    "mixout.unit": "weight",
+    "wise_ft.alpha": 0.8,
+    "wise_ft.base": "previous",
+    "ema.decay": 0.5,
+    "layerwise_lr.factor": 1.5,
+    "gradual_unfreezing.share": 0.9,
+    "warm_head.warmup": 0.6,
+    "bitfit.speed": 2.0,
 }
 """A value for each hyperparameter that is not the suite's."""
 

@@ -1,0 +1,91 @@
+"""Learning without forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, snapshot
+
+
+@dataclass(frozen=True)
+class LwF(Strategy):
+    """Keeps the answers of earlier heads to the new texts: ``loss + lam T^2 sum_t KL(teacher_t || student_t)``.
+
+    Li & Hoiem 2016 (arXiv:1606.09282). Before each later stage the model is copied: the teacher. In every step the
+    teacher and the model, as the student, answer the current batch through the head of each earlier task t. KL is
+    between their softmaxes at temperature T, averaged over the rows that the batch has for that head, and summed
+    over the earlier heads (section 3 of the paper sums over old tasks). The teacher runs in eval mode. Earlier heads
+    train too, on this term alone.
+
+    Deviations: the paper has the cross-entropy in place of KL, which has the same gradient, and no T^2, which keeps
+    the term's size independent of T (Hinton et al. 2015, arXiv:1503.02531). Its warm-up, in which only the new head
+    trains, is left out: all strategies have the same schedule. Each head's pass through the body draws its own
+    dropout; the task's own pass draws the same as in naive. A head of tags is asked about every token, one of
+    answers about every place: texts of other tasks mark neither words nor passages.
+
+    Keeps: a copy of body and earlier heads, taken anew for each stage. Costs: for every earlier head one more forward
+    and backward pass a step, and one forward pass of the teacher.
+    """
+
+    name: ClassVar[str] = "lwf"
+    neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
+
+    lam: Annotated[float, Ge(0)] = 1.0
+    """Strength, >= 0; 0 is naive. The default is the paper's (section 4)."""
+    temperature: Annotated[float, Ge(1)] = 2.0
+    """T, >= 1: the higher, the more the unlikely answers count. The default is the paper's (section 3)."""
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """All settings, once there is an earlier task."""
+        return {"strategy": self.name, **vars(self)} if stage.index and self.lam else {}
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Copies the teacher and lets earlier heads train."""
+        if not self.fingerprint(stage):
+            return
+        earlier = _earlier(learner, stage.tasks[0])
+        own = {name for head in earlier for name in learner.heads[head]}
+        for name, parameter in learner.model.named_parameters():
+            if name in own:
+                parameter.requires_grad_(True)
+        named = dict(learner.model.named_parameters())
+        learner.state["teacher"] = snapshot(learner.body() | {name: named[name] for name in sorted(own)})
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        """The task's loss, and the distance to the teacher's answers once there is one."""
+        loss = super().loss(learner, task, batch)
+        if "teacher" not in learner.state:
+            return loss
+        for old in _earlier(learner, task).values():
+            question = old.unlabelled(batch)
+            wanted = _answers(learner, old, question, learner.state["teacher"])
+            loss = loss + self.lam * self._distance(wanted, learner.rows(old, question).logits.float())
+        return loss
+
+    def _distance(self, teacher: Tensor, student: Tensor) -> Tensor:
+        """``T^2 KL(teacher || student)`` at temperature T, the mean over rows of (N, C) logits."""
+        wanted, given = (nn.functional.log_softmax(logits / self.temperature, dim=-1) for logits in (teacher, student))
+        return self.temperature**2 * nn.functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+
+
+def _earlier(learner: Learner, task: Task) -> dict[str, Task]:
+    """Head -> a task that asks it, of the tasks that came before."""
+    before = takewhile(lambda other: other.name != task.name, learner.tasks.values())
+    return {other.head: other for other in before}
+
+
+@torch.no_grad()
+def _answers(learner: Learner, task: Task, batch: Batch, teacher: Mapping[str, Tensor]) -> Tensor:
+    """The teacher's logits, (N, C), with dropout off."""
+    training = learner.model.training
+    learner.model.eval()
+    logits = learner.rows(task, batch, weights=teacher).logits.float()
+    learner.model.train(training)
+    return logits

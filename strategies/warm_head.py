@@ -1,0 +1,72 @@
+"""Freezing the body after a warm-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+from torch import Tensor
+
+from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
+
+
+@dataclass(frozen=True)
+class WarmHead(Strategy):
+    """Trains the body only in the first ``warmup`` stages, then nothing but new heads: the core of SEQ*.
+
+    Zheng, Qiu & Ma 2023, "Learn or Recall?" (arXiv:2312.07887), who find that pretrained models forget in their
+    classifiers rather than in their bodies. Of their SEQ* this has the warm-up, the frozen body and the frozen old
+    heads (here an old head never trains). Left out are the cosine classifier and classifiers allocated in advance:
+    both are for classes of several stages that compete in one head, while heads here are the task's own and linear
+    for every strategy. Their warm-up is 3 epochs of the first task; here it is counted in stages, whose steps differ.
+
+    The learning rate's schedule goes on as ever when the body freezes within a stage. Dropout stays as in training.
+
+    Keeps: nothing. Costs: less than nothing, since no gradient of a frozen body is computed.
+    """
+
+    name: ClassVar[str] = "warm_head"
+    neutral: ClassVar[Neutral | None] = Neutral({"warmup": 1000.0})
+
+    warmup: Annotated[float, Ge(0)] = 1.0
+    """Stages in which the body trains, >= 0: 1 is the whole first stage, 0.5 half of its steps, 0 none (linear
+    probing); all of them is naive. Ours: stages here are as short as the paper's warm-up."""
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """For how many steps the body trains, unless it does to the end."""
+        steps = self._steps(stage)
+        return {} if steps == stage.steps else {"strategy": self.name, "body_steps": steps}
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Freezes the body, or begins to count if it trains for a while."""
+        steps = self._steps(stage)
+        if steps == 0:
+            _freeze(learner)
+        elif steps < stage.steps:
+            learner.state |= {"step": 0, "body_steps": steps}
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        """The usual loss, after freezing the body if its time is over."""
+        if "step" in learner.state and learner.state["step"] >= learner.state["body_steps"]:
+            _freeze(learner)
+        return super().loss(learner, task, batch)
+
+    def after_step(self, learner: Learner) -> None:
+        """Counts."""
+        if "step" in learner.state:
+            learner.state["step"] += 1
+
+    def after_training(self, learner: Learner, stage: Stage) -> None:
+        """Forgets the count."""
+        for name in ("step", "body_steps"):
+            learner.state.pop(name, None)
+
+    def _steps(self, stage: Stage) -> int:
+        """Steps of this stage in which the body trains."""
+        return round(min(1.0, max(0.0, self.warmup - stage.index)) * stage.steps)
+
+
+def _freeze(learner: Learner) -> None:
+    for parameter in learner.body().values():
+        parameter.requires_grad_(False)
