@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.backbones import BACKBONES
-from benchmark.registry import hyperparameters, strategy_class, strategy_names
+from benchmark.registry import hyperparameters, strategy_class, shipped_names
 from benchmark.suite_files import suite_names
 from strategies import STRATEGIES
 from strategies.base import Strategy
@@ -83,7 +83,7 @@ def test_no_name_of_ours_shadows_a_package_or_the_standard_library(path: Path) -
     assert not set(PACKAGES) & sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("name", strategy_names())
+@pytest.mark.parametrize("name", shipped_names())
 def test_a_strategys_file_holds_one_public_strategy_of_its_name(name: str) -> None:
     module = importlib.import_module(f"strategies.{name}")
     public = [
@@ -98,7 +98,7 @@ def test_a_strategys_file_holds_one_public_strategy_of_its_name(name: str) -> No
     assert public[0].name == name
 
 
-@pytest.mark.parametrize("name", strategy_names())
+@pytest.mark.parametrize("name", shipped_names())
 def test_a_strategy_is_a_frozen_dataclass_with_defaults_and_help_for_every_setting(name: str) -> None:
     made = strategy_class(name)()
     attribute = "anything"  # frozen dataclasses refuse every name
@@ -119,7 +119,7 @@ def test_a_list_of_strategies_names_every_file_that_has_one_and_none_twice() -> 
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         if any(isinstance(base, ast.Name) and base.id == "Strategy" for base in node.bases)
     }
-    assert with_strategy <= set(strategy_names())
+    assert with_strategy <= set(shipped_names())
 
 
 def test_names_are_unique_in_every_catalogue() -> None:
@@ -129,12 +129,12 @@ def test_names_are_unique_in_every_catalogue() -> None:
     measured = [entry.name for group in (TASKS, PROBES) for entry in group]
     assert len(set(measured)) == len(measured)  # records key data hashes of both by name
     settings = {"training", "tasks", "strategies", "probes", "stream"}
-    assert not settings & set(strategy_names())
+    assert not settings & set(shipped_names())
 
 
 def test_names_can_be_typed_on_a_command_line() -> None:
     names = [entry.name for group in (TASKS, PROBES, STREAMS, BACKBONES) for entry in group]
-    for name in [*names, *strategy_names(), *suite_names()]:
+    for name in [*names, *shipped_names(), *suite_names()]:
         assert name.replace("-", "").replace("_", "").isalnum(), name
         assert name.isascii(), name
 
