@@ -8,5 +8,10 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.l2_anchor:L2Anchor",
     "strategies.ewc:EWC",
     "strategies.freeze:Freeze",
+    "strategies.replay:Replay",
+    "strategies.er_ace:ErAce",
+    "strategies.derpp:Derpp",
+    "strategies.agem:AGem",
+    "strategies.gem:Gem",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""
