@@ -26,5 +26,10 @@ STRATEGIES: tuple[str, ...] = (
     "strategies.gradual_unfreezing:GradualUnfreezing",
     "strategies.warm_head:WarmHead",
     "strategies.bitfit:BitFit",
+    "strategies.replay:Replay",
+    "strategies.er_ace:ErAce",
+    "strategies.derpp:Derpp",
+    "strategies.agem:AGem",
+    "strategies.gem:Gem",
 )
 """Every shipped strategy as ``module:Class``, in the form of an entry point. The module has the strategy's name."""

@@ -1,0 +1,130 @@
+"""Dark experience replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from strategies.base import Batch, Learner, Neutral, Rows, Stage, Strategy, Task
+from strategies.memory import (
+    Drawn,
+    Policy,
+    count_step,
+    draw,
+    fill,
+    filling,
+    held_batches,
+    put_beside,
+    remembered,
+    replay_loss,
+    train_heads,
+)
+
+
+@dataclass(frozen=True)
+class Derpp(Strategy):
+    """Replays old logits z and labels y: ``loss + alpha * mean (h(x') - z')^2 + beta * CE(h(x''), y'')``.
+
+    DER++ of Buzzega et al. 2020 (arXiv:2004.07211); ``beta=0`` is their DER, ``alpha=0`` is ``replay`` with weight
+    beta. The two terms draw x' and x'' from memory independently, as in the paper's algorithm. The squared error is
+    the mean over the classes and rows of a task's drawn examples, as in the authors' code (the paper writes the
+    squared norm, a sum over classes); of the places in a text only those count where an answer may be, and all rows
+    count alike. Earlier heads are trained, as in ``replay``.
+
+    Deviations: memory and logits are taken when a stage ends, from the trained model in eval mode; the authors take
+    them example by example while it trains, so that logits come from all along the way, and also replay examples
+    within their own stage. So the first stage is that of ``naive``. The logits of an example are never renewed.
+
+    Keeps: ``memory`` examples, without padding, and one number for every class, or open place, of their rows. Costs:
+    two more forward and backward passes of ``replay_batch`` examples in each step, in one piece a task (for every
+    part, if batches are cut into parts), and one forward pass of what is remembered of a stage after it.
+    """
+
+    name: ClassVar[str] = "derpp"
+    neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
+
+    memory: Annotated[int, Ge(0)] = 200
+    """Examples in memory, of all tasks together, >= 0; 0 is naive. The default is the smallest of the paper's 200, 500
+    and 5120."""
+    policy: Policy = "reservoir"
+    """Which examples stay: ``reservoir`` gives all that were seen the same chance, as in the paper; ``balanced`` gives
+    tasks, and classes within them, equal shares."""
+    replay_batch: Annotated[int, Ge(1)] = 16
+    """Examples that each of the two terms draws in each step, >= 1. The default is the batch size of training: the
+    paper takes as many as are new."""
+    alpha: Annotated[float, Ge(0)] = 0.1
+    """Strength of the old logits, >= 0; 0 leaves them out. The default is what the authors' code has for CIFAR-10 with
+    200 remembered; its values go from 0.1 to 1."""
+    beta: Annotated[float, Ge(0)] = 0.5
+    """Strength of the labels, >= 0; 0 leaves them out. The default is from the same place; its values go from 0.5 to
+    1."""
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        """How it replays, once there is an earlier task; what is remembered is in the stage's history."""
+        if stage.index == 0:
+            return {}
+        return {"strategy": self.name, "replay_batch": self.replay_batch, "alpha": self.alpha, "beta": self.beta}
+
+    def fingerprint_after(self, stage: Stage) -> dict[str, object]:
+        """What is remembered: examples, and their logits."""
+        filled = filling(stage, self.memory, self.policy)
+        return filled and filled | {"beside": "logits"}
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        """Lets the heads of remembered tasks train, too."""
+        train_heads(learner)
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        """Adds the two terms, once there is a memory."""
+        loss = super().loss(learner, task, batch)
+        if not remembered(learner):
+            return loss
+        if self.alpha > 0:
+            drawn = draw(learner, self.replay_batch, "logits")
+            errors = [part.share * _squared_error(learner.rows(part.task, part.batch), part) for part in drawn]
+            loss = loss + self.alpha * torch.stack(errors).sum()
+        if self.beta > 0:
+            loss = loss + self.beta * replay_loss(learner, draw(learner, self.replay_batch, "replay"))
+        return loss
+
+    def after_step(self, learner: Learner) -> None:
+        """The next step draws anew."""
+        count_step(learner)
+
+    @torch.no_grad()
+    def after_stage(self, learner: Learner, stage: Stage) -> None:
+        """Remembers some of the stage's examples and what the model says of them."""
+        fill(learner, stage, self.memory, self.policy)
+        for task in stage.tasks:
+            if task.name not in remembered(learner):
+                continue
+            logits: list[Tensor] = []
+            for part in held_batches(learner, task.name):
+                values, of_row, owner = _open_logits(learner.rows(task, part.batch))
+                sizes = torch.bincount(owner[of_row], minlength=len(part.batch)).tolist()
+                logits += torch.split(values.cpu(), sizes)
+            put_beside(learner, task.name, "logits", logits)
+
+
+def _open_logits(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """All logits but those of shut places, example by example.
+
+    Returns:
+        The logits (M,), the row that each came from (M,), and the owner of each row; rows sorted by owner.
+    """
+    order = rows.owner.argsort(stable=True)
+    logits = rows.logits[order]
+    allowed = logits > torch.finfo(logits.dtype).min
+    return logits.float()[allowed], allowed.nonzero()[:, 0], rows.owner[order]
+
+
+def _squared_error(rows: Rows, drawn: Drawn) -> Tensor:
+    """Squared distance of logits to those remembered: its mean over a row's choices, and over rows."""
+    values, of_row, owner = _open_logits(rows)
+    before = torch.cat(drawn.beside["logits"]).to(values.device)
+    choices = torch.bincount(of_row, minlength=len(owner))
+    return ((values - before).square() / choices[of_row]).sum() / len(owner)
