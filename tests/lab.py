@@ -7,6 +7,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from benchmark.engine import Engine, Keep
 from benchmark.executors import InProcess
 from benchmark.loop import finish_stage, make_stage, train_stage
@@ -15,7 +17,7 @@ from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
 from benchmark.worker import Worker, new_learner
 from results.record import Run
-from strategies.base import Learner, Strategy
+from strategies.base import Learner, Strategy, snapshot
 
 SUITE = """
 description: all kinds of task
@@ -76,6 +78,10 @@ def train(study: Study, strategy: Strategy, stages: int = 2) -> tuple[Learner, S
     return learner, watch
 
 
+def weights(learner: Learner) -> dict[str, Tensor]:
+    return snapshot(dict(learner.model.named_parameters()))
+
+
 class Ran:
     """A study that was run: its runs, the examples it trained on, and what was said."""
 
@@ -96,6 +102,10 @@ class Ran:
     @property
     def trained(self) -> int:
         return self.progress.done - self.progress.skipped
+
+
+def run_all(study: Study, folder: Path) -> dict[str, Run]:
+    return Ran(study, folder).by_strategy
 
 
 def numbers(run: Run) -> dict[str, Any]:

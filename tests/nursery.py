@@ -25,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmark.registry import shipped_names
+
 SUITE = """
 description: three short tasks
 backbone: {backbone}
@@ -41,6 +43,10 @@ strategies:
   freeze: {{part: embeddings}}
   joint: {{}}
 """
+
+
+EVERYWHERE = [name for name in shipped_names() if name != "er_ace"]
+"""Shipped strategies that can train on the suite above: one refuses spans."""
 
 
 def suite_file(backbone: Path) -> Path:

@@ -21,15 +21,11 @@ from strategies.freeze import Freeze
 from strategies.lora import LoRA
 from strategies.naive import Naive
 from strategies.o_lora import OLoRA
-from tests import test_loop
 from tests.kill_harness import records
-from tests.lab import Ran
+from tests.lab import OpenStudy, Ran, Silent, run_all, train, weights
 from tests.small_problem import STEPS, Problem, problem
 from tests.test_checkpoints import position, stop
-from tests.test_loop import OpenStudy, run_all, train, weights
 from tests.tiny_models import FAMILIES
-
-open_tiny = test_loop.open_tiny
 
 EVERY: Target = "all-linear"
 TARGETS: list[Target] = ["attention", EVERY]
@@ -312,7 +308,7 @@ def test_all_kinds_of_task_train_and_all_but_matrices_and_heads_keeps_its_bits(o
 def train_on(study: Study, learner: Learner, strategy: Strategy, index: int) -> None:
     tasks = [study.tasks[index]]
     stage = make_stage(learner.seed, index, len(study.tasks), tasks, learner.training, study.device)
-    train_stage(learner, strategy, stage, tasks, study.team, test_loop.Silent())
+    train_stage(learner, strategy, stage, tasks, study.team, Silent())
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

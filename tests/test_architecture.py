@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.backbones import BACKBONES
-from benchmark.registry import hyperparameters, strategy_class, shipped_names
+from benchmark.registry import hyperparameters, shipped_names, strategy_class
 from benchmark.suite_files import suite_names
 from strategies import STRATEGIES
 from strategies.base import Strategy

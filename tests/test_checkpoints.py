@@ -15,7 +15,6 @@ from torch import nn
 
 from benchmark.checkpoints import Keeper, Stopped
 from benchmark.errors import UserError
-from benchmark.registry import shipped_names
 from benchmark.stages import stages
 from benchmark.store import Checkpoint, Store
 from benchmark.study import Study
@@ -23,7 +22,7 @@ from benchmark.team import Team
 from strategies.base import Learner, Training
 from tests.kill_harness import Records, records
 from tests.lab import Ran
-from tests.nursery import study_of, write_suite
+from tests.nursery import EVERYWHERE, study_of, write_suite
 
 STEPS = (6, 6, 13)
 """Of the suite's stages, of 4 examples each. Long texts are cut into windows, so the third has more."""
@@ -86,7 +85,7 @@ def position(folder: Path) -> int:
     return found.position
 
 
-@pytest.mark.parametrize("strategy", [*shipped_names(), "momentum", "drifting"])
+@pytest.mark.parametrize("strategy", [*EVERYWHERE, "momentum", "drifting"])
 def test_a_run_that_is_stopped_on_its_way_equals_one_that_is_not(
     backbone: Path, whole: Whole, tmp_path: Path, strategy: str
 ) -> None:

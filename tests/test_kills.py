@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.registry import shipped_names
 from tests.kill_harness import Killer, Nursery, nursery_of, records, remains, steps, until
-from tests.nursery import SITES, Attempt
+from tests.nursery import EVERYWHERE, SITES, Attempt
 
 ALWAYS = 0.0
 """A checkpoint after every step."""
@@ -37,7 +36,7 @@ def test_runs_that_were_killed_a_few_times_equal_undisturbed_ones(nursery: Nurse
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [*shipped_names(), "momentum", "drifting"])
+@pytest.mark.parametrize("strategy", [*EVERYWHERE, "momentum", "drifting"])
 def test_a_run_equals_an_undisturbed_one_wherever_and_whenever_it_was_killed(
     nursery: Nursery, tmp_path: Path, strategy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

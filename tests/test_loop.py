@@ -15,21 +15,12 @@ from benchmark.loop import Diverged, evaluate, rate_factor
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
 from benchmark.worker import measure, relative_distance
-from results.record import Run
 from strategies.base import Batch, Learner, Stage, Strategy, Task, snapshot
 from strategies.ewc import EWC
 from strategies.freeze import Freeze
 from strategies.l2_anchor import L2Anchor
 from strategies.naive import Naive
 from tests.lab import SUITE, OpenStudy, Ran, train, untrained
-
-
-def run_all(study: Study, folder: Path) -> dict[str, Run]:
-    return Ran(study, folder).by_strategy
-
-
-def weights(learner: Learner) -> dict[str, Tensor]:
-    return snapshot(dict(learner.model.named_parameters()))
 
 
 @dataclass(frozen=True)

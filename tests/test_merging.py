@@ -15,14 +15,10 @@ from strategies.independent import Independent
 from strategies.naive import Naive
 from strategies.task_arithmetic import TaskArithmetic
 from strategies.ties import Ties, disjoint_mean, trimmed
-from tests import test_loop
 from tests.kill_harness import records
-from tests.lab import Ran, numbers
+from tests.lab import OpenStudy, Ran, numbers, train, weights
 from tests.small_problem import Problem, problem
 from tests.test_checkpoints import position, stop
-from tests.test_loop import OpenStudy, train, weights
-
-open_tiny = test_loop.open_tiny
 
 ALONE: dict[str, Strategy] = {
     strategy.name: strategy for strategy in (Independent(), TaskArithmetic(scale=0.5), Ties(density=0.3))

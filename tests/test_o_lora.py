@@ -11,12 +11,9 @@ from strategies.adapters import factors
 from strategies.base import Training
 from strategies.lora import LoRA
 from strategies.o_lora import OLoRA
-from tests import test_loop
+from tests.lab import OpenStudy, train, weights
 from tests.small_problem import problem
 from tests.test_adapters import EVERY, same, trained
-from tests.test_loop import OpenStudy, train, weights
-
-open_tiny = test_loop.open_tiny
 
 
 def test_without_strength_o_lora_is_lora_on_merged_weights_bit_for_bit(open_tiny: OpenStudy) -> None:
