@@ -24,7 +24,7 @@ GRACE_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 1 a run failed, 2 a mistake the user can mend, 130 interrupted.
+    """Runs a command and returns its exit code: 0 done, 1 something failed, 2 the user's mistake, 130 interrupted.
 
     Raises:
         SystemExit: the arguments ask for help or the version (0) or are wrong (2), as argparse has it.
@@ -133,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name")
     show.set_defaults(handler=_show)
 
+    checking = commands.add_parser("check", help="hold strategies to the contract, on problems made on the spot")
+    checking.add_argument(
+        "names", nargs="*", metavar="NAME", help="a strategy, or package.module:Class; default: every strategy"
+    )
+    checking.add_argument("--fast", action="store_true", help="leave out the texts: seconds a strategy")
+    checking.set_defaults(handler=_check)
+
     standing = commands.add_parser("status", help="which runs of a folder are done, running, failed or to do")
     standing.add_argument("runs", type=Path, metavar="RUNS", help="a folder that retain run wrote to")
     standing.set_defaults(handler=_status)
@@ -150,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _no_command(options: argparse.Namespace) -> None:
-    raise UserError("name a command: run, fetch, list, show, status, clean or report; see retain --help")
+    raise UserError("name a command: run, fetch, list, show, check, status, clean or report; see retain --help")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -212,6 +219,14 @@ def _show(options: argparse.Namespace) -> None:
     from benchmark.show import describe
 
     _print(describe(options.name))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from benchmark.conformance.command import check_strategies
+
+    text, passed = check_strategies(options.names, options.fast, _say)
+    _print(text)
+    return 0 if passed else 1
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a command: run, fetch, list, show, status, clean or report"),
+        ([], "name a command: run, fetch, list, show, check, status, clean or report"),
         (["rnu"], "unknown command 'rnu': did you mean run?"),
         (["list", "taks"], "unknown kind 'taks': did you mean tasks?"),
         (["list"], "required: KIND"),
@@ -63,6 +63,8 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
         (["run", "SUITE", "--backbone", "two\nlines"], "unknown backbone 'two lines'"),
         (["run", "SUITE", "--backbone", "all-MiniLM-L6-v2"], "RETAIN_OFFLINE"),
         (["report", "nothing"], "nothing: no such file or folder"),
+        (["check", "ewk"], "unknown strategy 'ewk': did you mean ewc?"),
+        (["check", "no_such_module:Own"], "no_such_module can't be imported: ModuleNotFoundError"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do_and_writes_nothing(
@@ -234,6 +236,7 @@ def test_a_record_that_is_not_text_is_one_line(retain: Retain, tmp_path: Path) -
     [
         ["--help"],
         ["run", "--help"],
+        ["check", "--help"],
         ["--version"],
         ["show", "quickstart"],
         ["show", "bbc_news"],

@@ -20,7 +20,7 @@ from strategies.ewc import EWC
 from strategies.freeze import Freeze
 from strategies.l2_anchor import L2Anchor
 from strategies.naive import Naive
-from tests.lab import SUITE, OpenStudy, Ran, train, untrained
+from tests.lab import SUITE, OpenStudy, Ran, run_all, train, untrained, weights
 
 
 @dataclass(frozen=True)
