@@ -124,7 +124,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         if missing := untrained_labels(task):
             share = f"{len(missing)} of {len(task.spec.labels)} labels"
             say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
-    suite = _checked(suite, backbone, tasks, say)
+    suite = _checked(suite, backbone, tasks, team, say)
     made_by = _provenance(suite, backbone, tasks, probes, team)
     (_, leading), *others = team.gather([(socket.gethostname(), made_by)])
     for host, following in others:
@@ -138,7 +138,7 @@ COMPUTED = ENVIRONMENT | {"precision", "data_sha256", "weights_sha256", "backbon
 """What must be the same in all processes that train one model."""
 
 
-def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], say: Say) -> Suite:
+def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, say: Say) -> Suite:
     """The suite with the strategies that can work here: of all that there are, others are left out.
 
     Raises:
@@ -148,6 +148,8 @@ def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], say: Say) -> S
     for cell in suite.cells:
         try:
             cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
+            if team.parts > 1 and not cell.strategy.divisible:
+                raise ValueError("it needs whole batches: it can't train on several processes or with --accumulate")
         except ValueError as error:
             refused[cell.name] = f"strategy {cell.strategy.name}: {error}"
     if refused and (len(refused) == len(suite.cells) or not suite.every):

@@ -194,6 +194,9 @@ class Strategy:
     """What it is called on the command line."""
     __pydantic_config__: ClassVar[dict[str, object]] = DECLARATION
 
+    divisible: ClassVar[bool] = True
+    """Whether the loss of a batch is that of its parts together, so that several processes, or several passes one after
+    another, may share it. A strategy of which it is not true is refused there."""
     neutral: ClassVar[Neutral | None] = None
     """Settings that switch it off, if there are any; `retain check` holds it to them."""
 

@@ -26,8 +26,8 @@ class ErAce(Strategy):
     Deviations: the memory is filled when a stage ends, not example by example while it trains, so no example is
     replayed within its own stage; the mask acts with the memory, so the first stage is that of ``naive`` (the authors'
     code masks in the first stage no more than the classes that it has seen). That code also leaves classes open that
-    no task has had yet; here, as the paper writes, only those in the batch. If batches are cut into parts, each part
-    is masked to its own classes.
+    no task has had yet; here, as the paper writes, only those in the batch. Which these are is known of whole
+    batches only, so it does not train with batches cut into parts.
 
     For tasks whose rows choose among classes, not among the places of a text.
 
@@ -35,6 +35,7 @@ class ErAce(Strategy):
     """
 
     name: ClassVar[str] = "er_ace"
+    divisible: ClassVar[bool] = False
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

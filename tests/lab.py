@@ -42,8 +42,9 @@ def opener(backbone: Path, folder: Path) -> OpenStudy:
     path = folder / "tiny.yaml"
     path.write_text(SUITE.format(backbone=backbone), encoding="utf-8")
 
-    def opened(strategies: list[str] | None = None, settings: list[str] | None = None) -> Study:
-        return open_study(load_suite(str(path), Overrides(strategies, None, settings or [])), "cpu", lambda _: None)
+    def opened(strategies: list[str] | None = None, settings: list[str] | None = None, accumulation: int = 1) -> Study:
+        suite = load_suite(str(path), Overrides(strategies, None, settings or []))
+        return open_study(suite, "cpu", lambda _: None, accumulation=accumulation)
 
     return opened
 

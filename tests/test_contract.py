@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from benchmark.errors import UserError
 from strategies.base import Learner, Stage, Strategy, snapshot
 from strategies.base import Task as StrategyTask
 from strategies.naive import Naive
@@ -182,3 +183,13 @@ def test_what_only_predicts_differently_does_not_share_results(open_tiny: OpenSt
     again = ran(open_tiny, Apart(), tmp_path / "runs")
     assert again.trained == 0
     assert [numbers(run) for run in again.runs] == [numbers(run) for run in after_naive.runs]
+
+
+def test_what_needs_whole_batches_is_refused_where_they_are_cut(open_tiny: OpenStudy) -> None:
+    without_spans = ["stream=[tiny_sentiment, tiny_tags]"]
+    assert len(open_tiny(["er_ace"], without_spans).suite.cells) == 1
+    with pytest.raises(UserError, match="strategy er_ace: it needs whole batches: it can't train .* --accumulate"):
+        open_tiny(["er_ace"], without_spans, accumulation=2)
+    left = open_tiny(["all"], without_spans, accumulation=2).suite.cells
+    assert "naive" in {cell.strategy.name for cell in left}
+    assert "er_ace" not in {cell.strategy.name for cell in left}
