@@ -33,6 +33,9 @@ from tests.rule_breakers_kept import (
     Tuples,
     View,
 )
+from tests.wrong_importance import EveryHeadPulled
+from tests.wrong_manners import LeavesAHook
+from tests.wrong_memory import NoisyTeacher, Peeking, TeacherByStep, Unbilled
 
 
 @dataclass(frozen=True)
@@ -290,6 +293,12 @@ BREAKERS: Mapping[str, Strategy] = {
     "looks_back_without_dropout": WithDropout(),
     "penalty_is_its_gradient": HalfThePenalty(),
     "learns_from_the_task_alone": GathersThePenalty(),
+    "new_heads_are_free": EveryHeadPulled(),
+    "memory_lies_in_tensors": Unbilled(),
+    "only_a_stages_data_is_read": Peeking(),
+    "teachers_have_no_dropout": NoisyTeacher(),
+    "order_within_a_batch_does_not_matter": TeacherByStep(),
+    "nothing_is_left_on_the_model": LeavesAHook(),
     "plain_stages_are_naive": SharesWhatDiffers(),
     "equal_fingerprints_equal_bits": HidesItsStrength(),
     "survives_single_examples": NoOne(),

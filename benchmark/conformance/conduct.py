@@ -287,9 +287,11 @@ def numbers_are_finite(bench: Bench) -> None:
         for name, value in point.notes.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise Violation(f"{where(point)}: note {name} is {value!r}, no finite number")
-    penalty = bench.strategy.penalty(bench.base.learner)
-    if penalty is not None and not math.isfinite(value := penalty.item()):
-        raise Violation(f"at the end its penalty is {value}")
+    if len(groups_of(bench.problem, bench.strategy)) > 1:
+        learner, strategy, _ = bench.at_second_stage()  # a penalty is only asked for while a stage trains
+        penalty = strategy.penalty(learner)
+        if penalty is not None and not math.isfinite(value := penalty.item()):
+            raise Violation(f"at the beginning of stage 2 its penalty is {value}")
 
 
 def require_finite(found: dict[str, Tensor], place: str) -> None:

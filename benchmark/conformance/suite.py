@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmark.conformance import conduct, declared, edges, kept, looking_back, sharing
+from benchmark.conformance import closer, conduct, declared, edges, kept, looking_back, sharing
 from benchmark.conformance.bench import Bench
 from benchmark.conformance.core import PROBLEMS, Check, NotApplicable, Verdict, Violation
 from benchmark.conformance.points import points
@@ -51,6 +51,12 @@ CHECKS: tuple[Check, ...] = (
     looking_back.looks_back_without_dropout,
     looking_back.penalty_is_its_gradient,
     looking_back.learns_from_the_task_alone,
+    closer.new_heads_are_free,
+    closer.memory_lies_in_tensors,
+    closer.only_a_stages_data_is_read,
+    closer.teachers_have_no_dropout,
+    closer.order_within_a_batch_does_not_matter,
+    closer.nothing_is_left_on_the_model,
     sharing.plain_stages_are_naive,
     sharing.equal_fingerprints_equal_bits,
     edges.survives_single_examples,
