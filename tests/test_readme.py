@@ -28,6 +28,7 @@ def test_the_readme_names_commands_of_both_kinds() -> None:
         "fetch",
         "status",
         "clean",
+        "check",
     }
 
 
@@ -38,7 +39,7 @@ def test_make_knows_its_targets(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command.split()[1] in {"list", "show", "report"}]
+    "command", [command for command in COMMANDS if command.split()[1] in {"list", "show", "check", "report"}]
 )
 def test_commands_that_only_read_succeed(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

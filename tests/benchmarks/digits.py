@@ -54,7 +54,8 @@ GRIDS: dict[str, Grid] = {
     # The body starts at random, so the weights to hold are those before the stage.
     "l2_anchor": Grid("lam", (0.01, 0.1, 1.0, 10.0), (0.03, 0.1, 0.3, 1.0), {"anchor": "previous"}),
     "ewc": Grid("lam", (1e3, 1e4, 1e5, 1e6), (10.0, 30.0, 100.0, 300.0)),
-    "online_ewc": Grid("lam", (1e3, 1e4, 1e5, 1e6), (10.0, 30.0, 100.0, 300.0)),
+    # With its Fisher as it is, so that its strengths mean what those of EWC mean.
+    "online_ewc": Grid("lam", (1e3, 1e4, 1e5, 1e6), (10.0, 30.0, 100.0, 300.0), {"normalise": False}),
     "si": Grid("lam", (0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0)),
     "mas": Grid("lam", (0.01, 0.1, 1.0, 10.0), (0.01, 0.1, 1.0, 10.0)),
     "rwalk": Grid("lam", (0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0)),
@@ -71,7 +72,7 @@ GRIDS: dict[str, Grid] = {
     "task_arithmetic": Grid("scale", (0.2, 0.3, 0.5, 1.0), (0.2, 0.3, 0.5, 1.0)),
     "ties": Grid("scale", (0.3, 0.5, 1.0, 1.5), (0.3, 0.5, 1.0, 1.5)),
     "layerwise_lr": Grid("factor", (1.3, 2.6, 10.0, 100.0), (1.3, 2.6, 10.0, 100.0)),
-    "gradual_unfreezing": Grid("share", (0.25, 0.5, 0.75, 1.0), (0.25, 0.5, 0.75, 1.0)),
+    "gradual_unfreezing": Grid("share", (0.25, 0.5, 0.75, 0.95), (0.25, 0.5, 0.75, 0.95)),
     "warm_head": Grid("warmup", (0.25, 0.5, 1.0, 2.0), (0.25, 0.5, 1.0, 2.0)),
     "lora": Grid("rank", (1, 2, 4, 8), (1, 2, 4, 8), {"target": "all-linear"}),
     "o_lora": Grid("lam", (0.05, 0.5, 5.0, 50.0), (0.05, 0.5, 5.0, 50.0), {"target": "all-linear"}),
