@@ -63,7 +63,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
         (["run", "SUITE", "--backbone", "two\nlines"], "unknown backbone 'two lines'"),
         (["run", "SUITE", "--backbone", "all-MiniLM-L6-v2"], "RETAIN_OFFLINE"),
         (["report", "nothing"], "nothing: no such file or folder"),
-        (["check", "ewk"], "unknown strategy 'ewk': did you mean ewc?"),
+        (["check", "ewk"], "unknown strategy 'ewk': did you mean ewc"),
         (["check", "no_such_module:Own"], "no_such_module can't be imported: ModuleNotFoundError"),
     ],
 )

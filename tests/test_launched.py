@@ -141,13 +141,13 @@ def test_only_the_main_process_writes_downloads_and_speaks(both: Both) -> None:
 
 def test_a_mistake_of_the_user_is_one_line_and_leaves_nothing(place: Place) -> None:
     out = place.folder / "mistaken"
-    command = [*LAUNCH, "--num_processes", "2", "-m", "benchmark.cli", "run", "quickstart", "--strategies", "nave"]
+    command = [*LAUNCH, "--num_processes", "2", "-m", "benchmark.cli", "run", "quickstart", "--strategies", "naiv"]
     done = subprocess.run(
         [*command, "--out", str(out)], cwd=ROOT, env=place.environment, capture_output=True, text=True, timeout=TIMEOUT
     )
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if "retain" in line]
-    assert said == ["retain: unknown strategy 'nave': did you mean naive?"]
+    assert said == ["retain: unknown strategy 'naiv': did you mean naive?"]
     assert not out.exists()
 
 
