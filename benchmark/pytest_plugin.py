@@ -3,6 +3,7 @@
 In ``pyproject.toml``::
 
     [tool.pytest.ini_options]
+    addopts = "-p benchmark.pytest_plugin"
     retain_strategies = ["my_package.my_strategy:MyStrategy"]
 
 and in a test module ``def test_conforms(conformance_check): conformance_check()``.
@@ -28,10 +29,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Makes a test of every check of every strategy, where a test asks for ``conformance_check``."""
     if "conformance_check" not in metafunc.fixturenames:
         return
+    from pytest import UsageError
+
     from benchmark.conformance.command import find
     from benchmark.conformance.core import PROBLEMS
     from benchmark.conformance.suite import conformance_cases
 
-    strategies = [find(name) for name in metafunc.config.getini("retain_strategies")]
+    names = metafunc.config.getini("retain_strategies")
+    if not names:
+        raise UsageError("conformance_check checks the strategies in retain_strategies of pytest's settings: name some")
+    strategies = [find(name) for name in names]
     problems = PROBLEMS[:1] if metafunc.config.getoption("--retain-fast") else PROBLEMS
     metafunc.parametrize("conformance_check", conformance_cases(strategies, problems))

@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
@@ -163,7 +163,7 @@ def build_strategy(name: str, settings: Mapping[str, Any]) -> Strategy:
     adapter = TypeAdapter(strategy_class(name))
     try:
         # As JSON, because that is where strict types still take a mapping for a dataclass: no bool becomes a number.
-        return adapter.validate_json(json.dumps(dict(settings)), strict=True)
+        made = adapter.validate_json(json.dumps(dict(settings)), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else ""
@@ -171,6 +171,11 @@ def build_strategy(name: str, settings: Mapping[str, Any]) -> Strategy:
         if field not in known:
             raise unknown(f"hyperparameter of strategy {name}", field, known) from error
         raise UserError(f"{name}.{field} is {shown(first['input'])}: {plain(first['msg'])}") from error
+    try:
+        json.dumps(asdict(made))  # type: ignore[call-overload]  # each strategy is a dataclass
+    except TypeError as error:
+        raise UserError(f"strategy {name}: a setting can't be recorded: {error}; use numbers and text") from error
+    return made
 
 
 def shown(value: object) -> str:

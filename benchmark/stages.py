@@ -41,7 +41,10 @@ class Node:
 
 
 def path(study: Study, cell: Cell) -> list[Node]:
-    """The nodes of a run in order. A stage after which its strategy does nothing has no ``after``."""
+    """The nodes of a run in order. A stage after which its strategy does nothing has no ``after``.
+
+    A strategy that predicts in its own way has one in every stage, since what is measured there is its own.
+    """
     node = Node(_key("start", _environment(study), study.backbone_sha256, cell.seed), "start", -1)
     nodes = [node]
     for stage, tasks in zip(stages(study, cell), stage_tasks(study, cell), strict=True):
@@ -50,7 +53,10 @@ def path(study: Study, cell: Cell) -> list[Node]:
         acts = _signed(cell, cell.strategy.fingerprint(stage))
         node = Node(_key("train", node.key, data, training, precision, cell.seed, acts), "train", stage.index)
         nodes.append(node)
-        if then := _signed(cell, cell.strategy.fingerprint_after(stage)):
+        then = _signed(cell, cell.strategy.fingerprint_after(stage))
+        if how := _signed(cell, cell.strategy.fingerprint_prediction()):
+            then = {"after": then, "predicts": how}
+        if then:
             node = Node(_key("after", node.key, then), "after", stage.index)
             nodes.append(node)
     return nodes

@@ -144,19 +144,25 @@ def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, sa
     Raises:
         UserError: a strategy that was named can't, or none of all can.
     """
-    refused: dict[str, str] = {}
+    refused: list[str] = []
+    left: list[Cell] = []
     for cell in suite.cells:
         try:
             cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
             if team.parts > 1 and not cell.strategy.divisible:
                 raise ValueError("it needs whole batches: it can't train on several processes or with --accumulate")
         except ValueError as error:
-            refused[cell.name] = f"strategy {cell.strategy.name}: {error}"
-    if refused and (len(refused) == len(suite.cells) or not suite.every):
-        raise UserError(next(iter(refused.values())))
-    for reason in dict.fromkeys(refused.values()):
+            refused.append(f"strategy {cell.strategy.name}: {error}")
+        except Exception as error:  # whatever a plugin does wrong
+            reason = " ".join(str(error).split())
+            refused.append(f"strategy {cell.strategy.name}: its check() raises {type(error).__name__}: {reason}")
+        else:
+            left.append(cell)
+    if refused and not (left and suite.every):
+        raise UserError(refused[0])
+    for reason in dict.fromkeys(refused):
         say(f"{reason}; it is left out")
-    return replace(suite, cells=tuple(cell for cell in suite.cells if cell.name not in refused))
+    return replace(suite, cells=tuple(left))
 
 
 def _arrive(

@@ -177,7 +177,9 @@ class Walk:
             with self.store.shelf.lock(key, wait=True):
                 if self.store.row(key) is None:
                     self.worker.lane.enter(f"{self._named(self.nodes[place])}: measuring")
-                    self.store.save_row(key, measure(self.study, learner, self.cell.strategy))
+                    # The untrained model belongs to no strategy: all runs of a seed share its row.
+                    strategy = self.cell.strategy if place else Strategy()
+                    self.store.save_row(key, measure(self.study, learner, strategy))
                     self.worker.lane.leave()
 
     def _named(self, node: Node) -> str:
@@ -256,6 +258,9 @@ class Walk:
             "strategy_bytes": learner.state_bytes(),
             "peak_memory_bytes": peak_memory(),
         }
+        for name, value in learner.notes.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{name}, which {self.cell.strategy.name} notes, is {value:g}")
         changed = changed_weights(learner.model, learner.untrained)
         trainable = sorted(learner.trainable())
         return self.store.save_node(node.key, changed, learner.state, trainable, cost, losses, learner.notes)

@@ -60,9 +60,10 @@ class AGem(Strategy):
         gradient = [weight.grad for weight in weights]
         reference = reference_gradient(learner, drawn, weights)
         product = inner(gradient, reference)
-        if product >= 0:
+        size = inner(reference, reference)
+        if product >= 0 or size == 0:
             return
-        factor = product / inner(reference, reference)
+        factor = product / size
         for own, other in zip(gradient, reference, strict=True):
             if own is not None and other is not None:
                 own.sub_(other, alpha=factor)

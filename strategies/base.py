@@ -224,16 +224,19 @@ class Strategy:
         and whether the stage is the last, does. Leave out what only acts elsewhere; an empty one means that the stage
         trains as plain fine-tuning does.
         """
-        return {"strategy": self.name, "last": stage.last, **vars(self)}
+        return {"strategy": self.name, "last": stage.last, "settings": dict(vars(self))}
 
     def fingerprint_after(self, stage: Stage) -> dict[str, object]:
         """The same for `after_stage`; an empty one means that nothing is done after this stage."""
         return {} if type(self).after_stage is Strategy.after_stage else self.fingerprint(stage)
 
     def fingerprint_prediction(self) -> dict[str, object]:
-        """The same for `predicting`; an empty one means that tasks are predicted with the weights as they are."""
+        """The same for `predicting`; an empty one means that tasks are predicted with the weights as they are.
+
+        It holds from the end of the first stage on: the untrained model is measured as it is, for all strategies once.
+        """
         plain = type(self).predicting is Strategy.predicting
-        return {} if plain else {"strategy": self.name, **vars(self)}
+        return {} if plain else {"strategy": self.name, "settings": dict(vars(self))}
 
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """May freeze weights, or add some. The body and the stage's heads are trainable, all other heads are not.

@@ -41,7 +41,8 @@ class Derpp(Strategy):
 
     Keeps: ``memory`` examples, without padding, and one number for every class, or open place, of their rows. Costs:
     two more forward and backward passes of ``replay_batch`` examples in each step, in one piece a task (for every
-    part, if batches are cut into parts), and one forward pass of what is remembered of a stage after it.
+    part, if batches are cut into parts), one look at all training examples after each stage but the last, and one
+    forward pass of what is remembered of it.
     """
 
     name: ClassVar[str] = "derpp"
@@ -118,7 +119,7 @@ def _open_logits(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
     """
     order = rows.owner.argsort(stable=True)
     logits = rows.logits[order]
-    allowed = logits > torch.finfo(logits.dtype).min
+    allowed = logits != torch.finfo(logits.dtype).min  # not >, so that what is no number stays and is noticed
     return logits.float()[allowed], allowed.nonzero()[:, 0], rows.owner[order]
 
 

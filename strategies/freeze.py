@@ -31,14 +31,16 @@ class Freeze(Strategy):
     """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
-        """Refuses to freeze more layers than there are.
+        """Refuses to freeze more layers than there are, and a part of what has none.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: there are fewer, or only one.
         """
         count = sum(name.startswith("layer ") for name in layers)
         if self.part == "layers" and self.layers > count:
             raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {count} layers")
+        if self.part == "embeddings" and len(layers) == 1:
+            raise ValueError("freeze.part is embeddings, but the backbone's layers can't be told apart")
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """All settings; whether the stage is the last does not matter."""

@@ -61,6 +61,6 @@ class GradualUnfreezing(Strategy):
         body, above = learner.body(), layers_above(learner.layers)
         count = max(above.values()) + 1
         for layer, names in learner.layers.items():
-            begins = round(self.share * learner.state["steps"] * (above[layer] + 1) / count)
+            begins = int(self.share * learner.state["steps"] * (above[layer] + 1) / count)
             for name in names:
                 body[name].requires_grad_(learner.state["step"] >= begins)

@@ -24,6 +24,9 @@ class LwF(Strategy):
     over the earlier heads (section 3 of the paper sums over old tasks). The teacher runs in eval mode. Earlier heads
     train too, on this term alone.
 
+    Tasks that share a head are one: the sum is over earlier heads, and a shared head also trains on its task. How many
+    rows a head has differs between tasks, so the loss of a batch is not that of its parts: it trains on whole batches.
+
     Deviations: the paper has the cross-entropy in place of KL, which has the same gradient, and no T^2, which keeps
     the term's size independent of T (Hinton et al. 2015, arXiv:1503.02531). Its warm-up, in which only the new head
     trains, is left out: all strategies have the same schedule. Each head's pass through the body draws its own
@@ -35,6 +38,7 @@ class LwF(Strategy):
     """
 
     name: ClassVar[str] = "lwf"
+    divisible: ClassVar[bool] = False
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
     lam: Annotated[float, Ge(0)] = 1.0
@@ -63,7 +67,9 @@ class LwF(Strategy):
         loss = super().loss(learner, task, batch)
         if "teacher" not in learner.state:
             return loss
-        for old in _earlier(learner, task).values():
+        for head, old in _earlier(learner, task).items():
+            if learner.heads[head][0] not in learner.state["teacher"]:
+                continue  # of a task that trains in the same stage
             question = old.unlabelled(batch)
             wanted = _answers(learner, old, question, learner.state["teacher"])
             loss = loss + self.lam * self._distance(wanted, learner.rows(old, question).logits.float())

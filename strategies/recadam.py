@@ -104,7 +104,10 @@ class RecallingAdamW(torch.optim.AdamW):
         self.share, self.pull = share, pull
 
     def step(self, closure: Any = None) -> Any:
-        """One step. Adam's direction does not depend on the weights, so pulling them first gives the stated sum."""
+        """One step. Adam's direction does not depend on the weights, so pulling them first gives the stated sum.
+
+        With weight decay, which acts on the weights that were pulled, it does so to first order.
+        """
         body, share = self.param_groups[0], self.share()
         rate = body["lr"]
         if share < 1:

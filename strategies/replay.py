@@ -25,7 +25,7 @@ class Replay(Strategy):
     Deviations: the memory is filled when a stage ends, not example by example while it trains, so no example is
     replayed within its own stage and the first stage is that of ``naive``. The paper averages over new and remembered
     examples together, which with as many of both is half of ``loss + memory_loss``: clipping and AdamW undo the
-    factor. A batch holds one task, since tasks have different heads.
+    factor. A batch holds one task.
 
     Keeps: ``memory`` examples, without padding. Costs: one more forward and backward pass of ``replay_batch``
     examples in each step, in one piece a task (for every part, if batches are cut into parts), and one look at all

@@ -17,9 +17,10 @@ class WarmHead(Strategy):
 
     Zheng, Qiu & Ma 2023, "Learn or Recall?" (arXiv:2312.07887), who find that pretrained models forget in their
     classifiers rather than in their bodies. Of their SEQ* this has the warm-up, the frozen body and the frozen old
-    heads (here an old head never trains). Left out are the cosine classifier and classifiers allocated in advance:
-    both are for classes of several stages that compete in one head, while heads here are the task's own and linear
-    for every strategy. Their warm-up is 3 epochs of the first task; here it is counted in stages, whose steps differ.
+    heads (a head of an earlier task does not train here; one that tasks share, which SEQ* would freeze in part, does).
+    Left out are the cosine classifier and classifiers allocated in advance: both are for classes of several stages
+    that compete in one head, while heads here are linear for every strategy. Their warm-up is 3 epochs of the first
+    task; here it is counted in stages, whose steps differ.
 
     The learning rate's schedule goes on as ever when the body freezes within a stage. Dropout stays as in training.
 
@@ -58,9 +59,10 @@ class WarmHead(Strategy):
             learner.state["step"] += 1
 
     def after_training(self, learner: Learner, stage: Stage) -> None:
-        """Forgets the count."""
-        for name in ("step", "body_steps"):
-            learner.state.pop(name, None)
+        """Forgets the count. The body is frozen at the end, also of a stage that was resumed after its last step."""
+        if "step" in learner.state:
+            _freeze(learner)
+            del learner.state["step"], learner.state["body_steps"]
 
     def _steps(self, stage: Stage) -> int:
         """Steps of this stage in which the body trains."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -174,9 +173,7 @@ def test_the_example_of_the_documentation_runs(pytester: pytest.Pytester, monkey
     pytester.makepyprojecttoml(ini)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        installed = "retain" in {found.name for found in entry_points(group="pytest11")}
-        plugin = [] if installed else ["-p", "benchmark.pytest_plugin"]
-        arguments = [*plugin, "--retain-fast", "-q", "-rf", "-W", "ignore"]
+        arguments = ["--retain-fast", "-q", "-rf", "-W", "ignore"]
         result = pytester.runpytest_subprocess(*arguments, "-k", "documented or repeat or bounds")
     outcomes = result.parseoutcomes()
     assert outcomes["passed"] >= 6 and "failed" not in outcomes

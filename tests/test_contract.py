@@ -144,21 +144,51 @@ class Apart(Strategy):
             value.copy_(kept[name])
 
 
-def ran(open_tiny: OpenStudy, strategy: Strategy, folder: Path) -> Ran:
-    """A study of naive and the strategy in its place, since only what is listed has a name."""
+@dataclass(frozen=True)
+class Faded(Strategy):
+    """Trains as naive does, and predicts with a body that is so many times as large."""
+
+    name: ClassVar[str] = "faded"
+    factor: float = 0.5
+
+    def fingerprint(self, stage: Stage) -> dict[str, object]:
+        return {}
+
+    @contextmanager
+    def predicting(self, learner: Learner, task: StrategyTask) -> Iterator[None]:
+        kept = snapshot(learner.body())
+        for value in learner.body().values():
+            value.mul_(self.factor)
+        yield
+        for name, value in learner.body().items():
+            value.copy_(kept[name])
+
+
+@dataclass(frozen=True)
+class Careless(Strategy):
+    """Notes something that is no number."""
+
+    name: ClassVar[str] = "careless"
+
+    def after_training(self, learner: Learner, stage: Stage) -> None:
+        learner.notes["ratio"] = float("nan") if stage.index else 1.0
+
+
+def ran(open_tiny: OpenStudy, folder: Path, *strategies: Strategy) -> Ran:
+    """A study of naive and these strategies in its place, since only what is listed has a name."""
     study = open_tiny(["naive"], ["training.epochs=1"])
     (cell,) = study.suite.cells
-    cells = (
-        cell,
-        replace(cell, name=strategy.name, strategy=strategy, settings={**cell.settings, "of": strategy.name}),
-    )
-    return Ran(replace(study, suite=replace(study.suite, cells=cells)), folder)
+    cells = [
+        replace(cell, name=f"{one.name}{place}", strategy=one, settings={**cell.settings, "place": place})
+        for place, one in enumerate(strategies)
+    ]
+    return Ran(replace(study, suite=replace(study.suite, cells=tuple(cells))), folder)
 
 
 def test_weights_that_a_strategy_changes_after_training_are_measured_and_its_notes_are_kept(
     open_tiny: OpenStudy, tmp_path: Path
 ) -> None:
-    naive, halving = ran(open_tiny, Halving(), tmp_path / "runs").runs
+    naive, halving = ran(open_tiny, tmp_path / "runs", Naive(), Halving()).runs
     assert halving.drift[1]["layer 1"] > 0.5 > naive.drift[1]["layer 1"]
     for cost in halving.costs:
         assert cost.notes["norm after"] == pytest.approx(cost.notes["norm"] / 2)
@@ -168,7 +198,7 @@ def test_weights_that_a_strategy_changes_after_training_are_measured_and_its_not
 def test_a_task_is_predicted_with_the_weights_that_the_strategy_puts_in_place(
     open_tiny: OpenStudy, tmp_path: Path
 ) -> None:
-    naive, apart = ran(open_tiny, Apart(), tmp_path / "runs").runs
+    naive, apart = ran(open_tiny, tmp_path / "runs", Naive(), Apart()).runs
     assert apart.scores[0] == naive.scores[0]
     assert apart.drift == naive.drift
     assert apart.probes == naive.probes
@@ -179,8 +209,8 @@ def test_a_task_is_predicted_with_the_weights_that_the_strategy_puts_in_place(
 
 
 def test_what_only_predicts_differently_does_not_share_results(open_tiny: OpenStudy, tmp_path: Path) -> None:
-    after_naive = ran(open_tiny, Apart(), tmp_path / "runs")
-    again = ran(open_tiny, Apart(), tmp_path / "runs")
+    after_naive = ran(open_tiny, tmp_path / "runs", Naive(), Apart())
+    again = ran(open_tiny, tmp_path / "runs", Naive(), Apart())
     assert again.trained == 0
     assert [numbers(run) for run in again.runs] == [numbers(run) for run in after_naive.runs]
 
@@ -193,3 +223,25 @@ def test_what_needs_whole_batches_is_refused_where_they_are_cut(open_tiny: OpenS
     left = open_tiny(["all"], without_spans, accumulation=2).suite.cells
     assert "naive" in {cell.strategy.name for cell in left}
     assert "er_ace" not in {cell.strategy.name for cell in left}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_runs_that_share_all_training_and_predict_in_their_own_ways_have_their_own_results(
+    open_tiny: OpenStudy, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    strategies = [Naive(), Faded(), Faded(0.1)]
+    together = ran(open_tiny, tmp_path / "together", *(strategies[place] for place in order))
+    alone = [ran(open_tiny, tmp_path / str(place), strategies[place]).runs[0] for place in order]
+    assert [run.metrics for run in together.runs] == [run.metrics for run in alone]
+    assert len({str(run.metrics) for run in together.runs}) == 3
+    assert len({str(run.metrics[0]) for run in together.runs}) == 1
+    first, *rest = (len(task.train.features) for task in open_tiny(["naive"]).tasks)
+    assert together.trained == first + 3 * sum(rest)  # what is measured after a stage is part of its history
+
+
+def test_a_note_that_is_no_number_is_a_failed_run(open_tiny: OpenStudy, tmp_path: Path) -> None:
+    naive, careless = ran(open_tiny, tmp_path / "runs", Naive(), Careless()).runs
+    assert naive.failure is None
+    assert careless.failure is not None
+    assert (careless.failure.stage, careless.failure.reason) == (1, "ratio, which careless notes, is nan")
+    assert careless.costs[0].notes == {"ratio": 1.0}

@@ -29,28 +29,28 @@ def find(name: str) -> Strategy:
         UserError: there is none, it can't be imported, or it can't be made without settings.
     """
     if ":" not in name:
-        made: object = strategy_class(name)()
-        return _a_strategy(made, name)
+        return _made(strategy_class(name), name)
     module, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # a module may raise anything when it is run
+    except (Exception, SystemExit) as error:  # a module may raise anything when it is run
         raise UserError(f"{name}: {module} can't be imported: {type(error).__name__}: {error}") from error
     if attribute not in vars(found):
         raise unknown(f"name in {module}", attribute, [known for known in vars(found) if not known.startswith("_")])
-    made = vars(found)[attribute]
-    try:
-        return _a_strategy(made() if isinstance(made, type) else made, name)
-    except TypeError as error:
-        raise UserError(f"{name}: can't be made without settings: {error}") from error
+    return _made(vars(found)[attribute], name)
 
 
-def _a_strategy(made: object, name: str) -> Strategy:
+def _made(found: object, name: str) -> Strategy:
     from strategies.base import Strategy
 
+    try:
+        made = found() if isinstance(found, type) else found
+    except Exception as error:  # whatever a class of others does when it is made
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name}: can't be made without settings: {type(error).__name__}: {reason}") from error
     if not isinstance(made, Strategy):
         raise UserError(f"{name}: is no strategy: derive it from strategies.base.Strategy")
     return made
@@ -60,7 +60,7 @@ def check_strategies(names: Sequence[str], fast: bool, say: Callable[[str], None
     """What the checks say of some strategies, as text, and whether all passed.
 
     Args:
-        names: Of strategies, or ``package.module:Class``; all shipped ones if there is none.
+        names: Of strategies, or ``package.module:Class``; every one that there is if none is named.
         fast: Whether to leave out the texts.
         say: Is told what goes on.
 

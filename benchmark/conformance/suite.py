@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -101,6 +102,8 @@ def refusal(strategy: Strategy, asked: Problem) -> str:
         strategy.check(body, layers, asked.tasks)
     except ValueError as error:
         return " ".join(str(error).split())
+    except Exception as error:  # it should be able to say no to any model
+        return f"its check() raises {type(error).__name__}: {' '.join(str(error).split())}"
     return ""
 
 
@@ -198,9 +201,14 @@ def conformance_cases(strategies: Sequence[Strategy], problems: Sequence[str]) -
 
         return make
 
-    return [
-        pytest.param(case(number, check, name), id=f"{strategy.name}-{name}-{check.name}")
+    named = Counter(strategy.name for strategy in strategies)
+    labels = [
+        f"{strategy.name}{number + 1}" if named[strategy.name] > 1 else strategy.name
         for number, strategy in enumerate(strategies)
+    ]
+    return [
+        pytest.param(case(number, check, name), id=f"{labels[number]}-{name}-{check.name}")
+        for number in range(len(strategies))
         for check in CHECKS
         for name in problems
         if name in check.problems
