@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from benchmark.conformance import CHECKS, PROBLEMS, Verdict, examine
 from benchmark.conformance.command import check_strategies, find, many_table, one_table
 from benchmark.conformance.suite import fitted, problem
 from benchmark.errors import UserError
 from benchmark.registry import strategy_class, strategy_names
-from strategies.base import Strategy
+from strategies.base import Strategy, Task
 from strategies.freeze import Freeze
 from strategies.naive import Naive
 from tests.command import Retain, caller
@@ -154,6 +157,32 @@ def test_what_is_no_strategy_is_refused() -> None:
         find("pathlib:Path")
     assert isinstance(find("naive"), Naive)
     assert isinstance(find("strategies.naive:Naive"), Strategy)
+
+
+@dataclass(frozen=True)
+class Choosy(Naive):
+    """Looks for what only some backbones have, and does not say no where it is missing. Keeps: -. Costs: -."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        assert body.config.hidden_size  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True)
+class Unmade(Naive):
+    """Can't be made. Keeps: -. Costs: -."""
+
+    def __post_init__(self) -> None:
+        raise ValueError("never")
+
+
+def test_a_check_that_raises_is_told_and_stops_no_other() -> None:
+    (told,) = {verdict.message for verdict in examine(Choosy(), ["points"], ["runs_repeat"])}
+    assert "its check() raises AttributeError: " in told
+
+
+def test_what_can_not_be_made_is_refused() -> None:
+    with pytest.raises(UserError, match="Unmade: can't be made without settings: ValueError: never"):
+        find("tests.test_conformance:Unmade")
 
 
 def test_failures_end_with_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

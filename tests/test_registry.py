@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
@@ -88,6 +89,28 @@ def test_a_value_of_another_type_or_out_of_range_is_refused(
     with pytest.raises(UserError) as caught:
         build_strategy("everything", settings)
     assert message in str(caught.value)
+
+
+class Shade(Enum):
+    """No text, no number."""
+
+    LIGHT = "light"
+
+
+@dataclass(frozen=True)
+class Shaded(Strategy):
+    """Has a setting that no record can hold."""
+
+    name: ClassVar[str] = "shaded"
+
+    shade: Shade = Shade.LIGHT
+    """How."""
+
+
+def test_a_setting_that_can_not_be_recorded_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.registry.strategy_class", lambda name: Shaded)
+    with pytest.raises(UserError, match="strategy shaded: a setting can't be recorded: .* use numbers and text"):
+        build_strategy("shaded", {})
 
 
 def test_the_summary_is_the_first_line_of_the_class() -> None:

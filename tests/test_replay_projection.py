@@ -192,3 +192,20 @@ def test_dropout_is_off_in_the_reference_and_on_again_after_it() -> None:
     assert learner.model.training
     for one, other in zip(*values, strict=True):
         assert one is not None and other is not None and torch.equal(one, other)
+
+
+@pytest.mark.parametrize("strategy", [AGem(replay_batch=5), Gem(replay_batch=5)])
+def test_a_memory_that_is_known_by_heart_changes_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = begun(strategy, 2)
+    backward(made, 2)
+    # So small that its square is 0 in 32 bits, though its product with the gradient is not.
+    tiny = [None if value is None else -1e-30 * value.sign() for value in gradient(made)]
+    for module in ("agem", "gem"):
+        monkeypatch.setattr(f"strategies.{module}.reference_gradient", lambda *_: tiny)
+    before = gradient(made)
+    assert inner(before, tiny) < 0 == inner(tiny, tiny)
+    strategy.before_step(made.learner)
+    for was, now in zip(before, gradient(made), strict=True):
+        assert (was is None) == (now is None)
+        if was is not None and now is not None:
+            torch.testing.assert_close(now, was)
