@@ -23,6 +23,7 @@ from benchmark.suite import Cell, Overrides, load_suite
 from results.record import Run
 from strategies.base import Learner, Stage, Strategy
 from tests.lab import Ran, numbers
+from tests.other_values import FIRST, OTHER_VALUES
 
 SUITE = """
 description: three short tasks
@@ -149,88 +150,14 @@ def test_another_backbone_shares_nothing(lab: Lab) -> None:
         assert not {node.key for node in path(*one(study))} & {node.key for node in path(*one(other))}
 
 
-OTHER_VALUES: dict[str, object] = {
-    "l2_anchor.lam": 0.1,
-    "l2_anchor.anchor": "previous",
-    "ewc.lam": 3.0,
-    "ewc.fisher": "exact",
-    "ewc.examples": 5,
-    "online_ewc.lam": 3.0,
-    "online_ewc.gamma": 0.5,
-    "online_ewc.normalise": False,
-    "online_ewc.fisher": "exact",
-    "online_ewc.examples": 5,
-    "si.lam": 3.0,
-    "si.xi": 0.01,
-    "mas.lam": 3.0,
-    "mas.examples": 5,
-    "rwalk.lam": 3.0,
-    "rwalk.alpha": 0.5,
-    "rwalk.interval": 2,
-    "rwalk.epsilon": 0.01,
-    "rwalk.fisher": "exact",
-    "rwalk.examples": 5,
-    "recadam.gamma": 50.0,
-    "recadam.anneal": "linear",
-    "recadam.k": 1.0,
-    "recadam.t0": 0.7,
-    "recadam.weight": 0.5,
-    "mixout.p": 0.3,
-    "mixout.unit": "weight",
-    "lwf.lam": 0.3,
-    "lwf.temperature": 4.0,
-    "replay.memory": 10,
-    "replay.policy": "balanced",
-    "replay.replay_batch": 3,
-    "replay.weight": 0.5,
-    "er_ace.memory": 10,
-    "er_ace.policy": "balanced",
-    "er_ace.replay_batch": 3,
-    "derpp.memory": 10,
-    "derpp.policy": "balanced",
-    "derpp.replay_batch": 3,
-    "derpp.alpha": 0.5,
-    "derpp.beta": 1.0,
-    "agem.memory": 10,
-    "agem.policy": "reservoir",
-    "agem.replay_batch": 3,
-    "gem.memory": 10,
-    "gem.policy": "reservoir",
-    "gem.replay_batch": 3,
-    "gem.margin": 0.0,
-    "freeze.part": "backbone",
-    "freeze.layers": 1,
-    "bitfit.speed": 2.0,
-    "lora.rank": 2,
-    "lora.alpha": 3.0,
-    "lora.dropout": 0.1,
-    "lora.target": "all-linear",
-    "lora.mode": "merge",
-    "o_lora.lam": 3.0,
-    "o_lora.norm": "squared",
-    "o_lora.rank": 2,
-    "o_lora.alpha": 3.0,
-    "o_lora.dropout": 0.1,
-    "o_lora.target": "all-linear",
-    "warm_head.warmup": 0.6,
-    "gradual_unfreezing.share": 0.9,
-    "layerwise_lr.factor": 1.5,
-    "wise_ft.alpha": 0.8,
-    "wise_ft.base": "previous",
-    "ema.decay": 0.5,
-    "task_arithmetic.scale": 0.7,
-    "ties.density": 0.5,
-    "ties.scale": 0.7,
-}
-"""A value for each hyperparameter that is not the suite's."""
-
-
 def test_every_hyperparameter_of_every_strategy_has_another_value_to_test_with() -> None:
     declared = {f"{name}.{parameter.name}" for name in shipped_names() for parameter in hyperparameters(name)}
     assert declared == set(OTHER_VALUES)
 
 
-@pytest.mark.parametrize("name", OTHER_VALUES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FIRST.values() else pytest.mark.slow) for name in OTHER_VALUES]
+)
 def test_runs_that_differ_in_one_setting_equal_those_computed_alone(lab: Lab, name: str) -> None:
     strategy, field = name.split(".")
     change = [f"{strategy}.{field}={OTHER_VALUES[name]}"]
