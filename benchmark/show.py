@@ -138,8 +138,7 @@ def _probe(probe: ProbeSpec) -> str:
         f"probe {probe.name}",
         [
             ("measures", probe.description),
-            ("documents", f"{probe.documents}, two spans of {probe.span_words} words each"),
-            ("values", "mrr and accuracy_at_1 (0 to 1, larger is better), both directions averaged"),
+            *probe.facts,
             ("licence", probe.licence),
             *_archive(probe.source.archive),
         ],

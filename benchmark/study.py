@@ -25,7 +25,8 @@ from benchmark.team import Team
 from results.record import Provenance, TaskInfo
 from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
-from tasks.probes import SentenceRetrieval, prepare_probe
+from tasks.probes.base import Probe
+from tasks.probes.prepare import prepare_probe
 from tasks.sources.archive import Archive
 from tasks.sources.base import Source, SourceError, Splits
 from tasks.spec import TaskError
@@ -43,7 +44,7 @@ class Study:
     suite: Suite
     backbone: Backbone
     tasks: list[Task]
-    probes: list[SentenceRetrieval]
+    probes: list[Probe]
     team: Team
     provenance: Provenance
 
@@ -170,7 +171,7 @@ def _arrive(
     suite: Suite,
     backbone: Backbone,
     tasks: list[Task],
-    probes: list[SentenceRetrieval],
+    probes: list[Probe],
     device: str,
     made_by: Provenance,
 ) -> Study:
@@ -253,7 +254,7 @@ def _provenance(
     suite: Suite,
     backbone: Backbone,
     tasks: list[Task],
-    probes: list[SentenceRetrieval],
+    probes: list[Probe],
     team: Team,
 ) -> Provenance:
     commit, dirty = provenance.commit()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmark.backbone import Model
@@ -22,6 +21,7 @@ from benchmark.errors import UserError
 from benchmark.jobs import Job
 from benchmark.loop import Diverged, Watch, evaluate, finish_stage, select_trainable, train_stage
 from benchmark.provenance import peak_memory, reset_peak_memory
+from benchmark.reader import ModelReader
 from benchmark.stages import Node, evaluation_key, path, stage_tasks, stages
 from benchmark.store import Saved, Store
 from benchmark.study import Study
@@ -317,12 +317,8 @@ def measure_probes(study: Study, learner: Learner) -> dict[str, dict[str, float]
     model = learner.model
     assert isinstance(model, Model)
     model.eval()
-
-    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return model.embed({name: value.to(study.device) for name, value in inputs.items()})
-
-    return {probe.name: probe.measure(embed) for probe in study.probes}
+    reader = ModelReader(model, study.device)
+    return {probe.name: probe.measure(reader) for probe in study.probes}
 
 
 def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:

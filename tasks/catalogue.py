@@ -19,7 +19,7 @@ from tasks.sources.documents import NewsArticles
 from tasks.sources.movie_reviews import MovieReviews
 from tasks.sources.orange_tab import OrangeTab
 from tasks.sources.squad import Squad
-from tasks.spec import ProbeSpec, TaskSpec
+from tasks.spec import ProbeSpec, RetrievalSpec, TaskSpec
 
 OWN_SPLIT = "own split, 80/20, by hash of the text, stratified, after removing duplicates; not a published test set"
 
@@ -132,7 +132,7 @@ TASKS: tuple[TaskSpec, ...] = (
 )
 
 PROBES: tuple[ProbeSpec, ...] = (
-    ProbeSpec(
+    RetrievalSpec(
         name="news_retrieval",
         description="two spans of one news article of 2017 find each other among 200 articles",
         source=NewsArticles(NEWS_ARTICLES),

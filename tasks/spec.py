@@ -56,20 +56,42 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class ProbeSpec:
-    """A fixed measurement of what pretraining could do.
+    """A fixed measurement of what pretraining could do; each kind has a subclass.
 
     Attributes:
         name: Its name in suites and records.
         description: What is measured, in one sentence.
         source: Archive and reader of the held-out documents.
-        documents: How many documents take part; chosen once, by hash, the same for every run.
-        span_words: Words in each of a document's two spans.
         licence: Of the documents.
     """
 
     name: str
     description: str
     source: Source
+    licence: str
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What else a reader should know, each with a word for what it is about."""
+        return []
+
+
+@dataclass(frozen=True)
+class RetrievalSpec(ProbeSpec):
+    """Two spans of one document must find each other: see `tasks.probes.retrieval`.
+
+    Attributes:
+        documents: How many documents take part; chosen once, by hash, the same for every run.
+        span_words: Words in each of a document's two spans.
+    """
+
     documents: int
     span_words: int
-    licence: str
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Sizes, and what its values mean."""
+        return [
+            ("documents", f"{self.documents}, two spans of {self.span_words} words each"),
+            ("values", "mrr and accuracy_at_1 (0 to 1, larger is better), both directions averaged"),
+        ]

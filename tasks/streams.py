@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scenario = Literal["task-incremental"]
+Scenario = Literal["task-incremental", "domain-incremental", "class-incremental"]
 
 
 @dataclass(frozen=True)

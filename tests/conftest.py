@@ -16,7 +16,7 @@ import torch
 
 from tasks.sources.archive import Archive, Member
 from tasks.sources.base import Row, Splits
-from tasks.spec import Kind, ProbeSpec, TaskSpec
+from tasks.spec import Kind, RetrievalSpec, TaskSpec
 
 # Ray reads these when it is imported: nothing of a test's cluster goes to the home folder, the network or the terminal.
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
@@ -188,9 +188,8 @@ CACHES: list[Path] = []
 def offline_catalogue(specs: dict[str, TaskSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The tiny tasks and a tiny probe as the whole catalogue, all cached, and the network switched off."""
     cache = CACHES[0]
-    probe = ProbeSpec(
-        "tiny_retrieval", "made up", publish(cache, "tiny-news", {"test": document_rows(20, 9)}), 12, 8, "none"
-    )
+    news = publish(cache, "tiny-news", {"test": document_rows(20, 9)})
+    probe = RetrievalSpec("tiny_retrieval", "made up", news, "none", 12, 8)
     monkeypatch.setenv("RETAIN_CACHE", str(cache))
     monkeypatch.setenv("RETAIN_OFFLINE", "1")
     monkeypatch.setattr("benchmark.suite.TASKS", tuple(specs.values()))

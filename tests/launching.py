@@ -22,7 +22,7 @@ import psutil
 from results.record import Run, load
 from tasks.sources.archive import Archive, Member
 from tasks.sources.base import Row
-from tasks.spec import ProbeSpec
+from tasks.spec import RetrievalSpec
 from tests import conftest
 from tests.conftest import JsonSource
 from tests.launched import Notes, Scene
@@ -141,7 +141,7 @@ def make_place(folder: Path, backbone: Path) -> Place:
         conftest.make_spec("tiny_spans", "span", spans, ()),
     )
     news = conftest.publish(cache, "calm-news", {"test": conftest.document_rows(20, 9)})
-    probe = ProbeSpec("tiny_retrieval", "made up", news, 12, 8, "none")
+    probe = RetrievalSpec("tiny_retrieval", "made up", news, "none", 12, 8)
     notes = folder / "notes"
     notes.mkdir()
     scene = Scene(tasks, (probe,), {absent.archive.filename: package}, notes)

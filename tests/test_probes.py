@@ -12,15 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.probes import prepare_probe, retrieval_scores
+from tasks.probes.retrieval import prepare_retrieval, retrieval_scores
 from tasks.sources.base import Row
-from tasks.spec import ProbeSpec, TaskError
+from tasks.spec import RetrievalSpec, TaskError
 from tests.conftest import WORDS, document_rows
 from tests.tiny_models import NOWHERE
 
 
-def spec(documents: int, span_words: int = 8) -> ProbeSpec:
-    return ProbeSpec("made_up", "made up", NOWHERE, documents, span_words, "none")
+def spec(documents: int, span_words: int = 8) -> RetrievalSpec:
+    return RetrievalSpec("made_up", "made up", NOWHERE, "none", documents, span_words)
+
+
+class Silent:
+    """A model that can't be read."""
+
+    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        raise AssertionError("nobody should ask")
+
+    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        raise AssertionError("nobody should ask")
 
 
 def vectors(seed: int, count: int = 9, width: int = 4) -> tuple[Tensor, Tensor]:
@@ -91,22 +101,23 @@ def test_texts_come_back_to_their_places_whatever_their_length(tokenizers: dict[
     rows: list[Row] = [
         {"text": f"{'x' * (number % 7 + 1)} {row['text']}"} for number, row in enumerate(document_rows(45, 1))
     ]
-    probe = prepare_probe(spec(40), rows, tokenizers[family])
+    probe = prepare_retrieval(spec(40), rows, tokenizers[family])
     expected = [entry["input_ids"] for entry in probe.encoded]
     assert len({len(ids) for ids in expected}) > 1
     asked: list[list[int]] = []
 
-    def embed(inputs: Mapping[str, Tensor]) -> Tensor:
-        """Equal for the two spans of a document, different between documents: all are found if places are kept."""
-        vectors = torch.zeros(len(inputs["input_ids"]), 40)
-        for row, (ids, mask) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"], strict=True)):
-            text = ids[: int(mask.sum())].tolist()  # on the right of it there is padding
-            assert mask[: len(text)].all()
-            asked.append(text)
-            vectors[row, expected.index(text) % 40] = 1
-        return vectors
+    class Listening(Silent):
+        def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
+            """Equal for the two spans of a document, different between documents: all are found if places are kept."""
+            vectors = torch.zeros(len(inputs["input_ids"]), 40)
+            for row, (ids, mask) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"], strict=True)):
+                text = ids[: int(mask.sum())].tolist()  # on the right of it there is padding
+                assert mask[: len(text)].all()
+                asked.append(text)
+                vectors[row, expected.index(text) % 40] = 1
+            return vectors
 
-    assert probe.measure(embed) == {"mrr": 1.0, "accuracy_at_1": 1.0}
+    assert probe.measure(Listening()) == {"mrr": 1.0, "accuracy_at_1": 1.0}
     assert sorted(asked) == sorted(expected)
 
 
@@ -121,9 +132,9 @@ def test_the_spans_of_a_document_are_disjoint_and_of_the_stated_length(
     enough = sum(length >= 12 for length in lengths)
     if enough == 0:
         with pytest.raises(TaskError):
-            prepare_probe(spec(1, 6), rows, tokenizers["bert"])
+            prepare_retrieval(spec(1, 6), rows, tokenizers["bert"])
         return
-    probe = prepare_probe(spec(enough, 6), rows, tokenizers["bert"])
+    probe = prepare_retrieval(spec(enough, 6), rows, tokenizers["bert"])
     for first, second in spans(probe, tokenizers["bert"]):
         assert len(first) == len(second) == 6
         assert not set(first) & set(second)  # no word comes twice in these documents
@@ -132,14 +143,14 @@ def test_the_spans_of_a_document_are_disjoint_and_of_the_stated_length(
 
 
 def test_the_second_span_starts_in_the_middle_of_a_long_document(tokenizers: dict[str, Any]) -> None:
-    probe = prepare_probe(spec(1, 5), [{"text": " ".join(WORDS[:30])}], tokenizers["bert"])
+    probe = prepare_retrieval(spec(1, 5), [{"text": " ".join(WORDS[:30])}], tokenizers["bert"])
     assert spans(probe, tokenizers["bert"]) == [(WORDS[:5], WORDS[15:20])]
 
 
 def test_too_few_long_documents_are_refused_in_one_line(tokenizers: dict[str, Any]) -> None:
     rows: list[Row] = [*document_rows(3, 1), {"text": "balo comi"}, {"text": ""}]
     with pytest.raises(TaskError, match="^made_up: 3 different documents are long enough, 4 are needed$"):
-        prepare_probe(spec(4), rows, tokenizers["bert"])
+        prepare_retrieval(spec(4), rows, tokenizers["bert"])
 
 
 def test_copies_of_a_document_and_shared_spans_do_not_count(tokenizers: dict[str, Any]) -> None:
@@ -148,28 +159,28 @@ def test_copies_of_a_document_and_shared_spans_do_not_count(tokenizers: dict[str
     same_opening: Row = {"text": " ".join([*opening, *WORDS[:22]])}
     same_ending: Row = {"text": " ".join([*WORDS[:15], *ending, *WORDS[:7]])}
     mixed = [*rows, rows[1], same_opening, same_ending]
-    assert len(prepare_probe(spec(3), mixed, tokenizers["bert"]).encoded) == 6
+    assert len(prepare_retrieval(spec(3), mixed, tokenizers["bert"]).encoded) == 6
     with pytest.raises(TaskError, match="3 different documents"):
-        prepare_probe(spec(6), mixed, tokenizers["bert"])
+        prepare_retrieval(spec(6), mixed, tokenizers["bert"])
 
 
 def test_the_same_documents_are_chosen_in_any_order(tokenizers: dict[str, Any]) -> None:
     rows = document_rows(30, 1)
-    here = spans(prepare_probe(spec(5), rows, tokenizers["bert"]), tokenizers["bert"])
-    there = spans(prepare_probe(spec(5), rows[::-1], tokenizers["bert"]), tokenizers["bert"])
+    here = spans(prepare_retrieval(spec(5), rows, tokenizers["bert"]), tokenizers["bert"])
+    there = spans(prepare_retrieval(spec(5), rows[::-1], tokenizers["bert"]), tokenizers["bert"])
     assert here == there[::-1]
-    more = spans(prepare_probe(spec(9), rows, tokenizers["bert"]), tokenizers["bert"])
+    more = spans(prepare_retrieval(spec(9), rows, tokenizers["bert"]), tokenizers["bert"])
     assert all(pair in more for pair in here)
 
 
 def test_the_hash_names_the_spans(tokenizers: dict[str, Any]) -> None:
     rows = document_rows(6, 1)
     assert (
-        prepare_probe(spec(5), rows, tokenizers["bert"]).sha256
-        == prepare_probe(spec(5), rows, tokenizers["gpt2"]).sha256
+        prepare_retrieval(spec(5), rows, tokenizers["bert"]).sha256
+        == prepare_retrieval(spec(5), rows, tokenizers["gpt2"]).sha256
     )
     hashes = {
-        prepare_probe(spec(documents, words), rows, tokenizers["bert"]).sha256
+        prepare_retrieval(spec(documents, words), rows, tokenizers["bert"]).sha256
         for documents, words in ((5, 8), (6, 8), (5, 7))
     }
     assert len(hashes) == 3
@@ -177,5 +188,5 @@ def test_the_hash_names_the_spans(tokenizers: dict[str, Any]) -> None:
 
 def test_spans_are_cut_to_what_the_backbone_reads(tokenizers: dict[str, Any]) -> None:
     rows: list[Row] = [{"text": " ".join(["xyzxyzxyz"] * 40)}]
-    probe = prepare_probe(spec(1, 20), rows, tokenizers["bert"])
+    probe = prepare_retrieval(spec(1, 20), rows, tokenizers["bert"])
     assert {len(entry["input_ids"]) for entry in probe.encoded} == {64}

@@ -1,8 +1,8 @@
-"""What pretraining could do, measured on fixed held-out text: before the stream and after every stage."""
+"""Sentence retrieval: do two spans of one document find each other among all documents' spans?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,33 +10,27 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tasks.prepare import ranked, rows_sha256
-from tasks.spec import ProbeSpec, TaskError
-
-Embed = Callable[[Mapping[str, Tensor]], Tensor]
-"""Maps padded inputs, (B, L) each, to one vector a text, (B, D)."""
+from tasks.probes.base import Probe, Reader
+from tasks.spec import RetrievalSpec, TaskError
 
 BATCH = 32
 
 
 @dataclass(frozen=True)
-class SentenceRetrieval:
+class SentenceRetrieval(Probe):
     """Two disjoint spans of one document must find each other among all documents' spans.
 
     This is what sentence embedding models are pretrained for (contrastively, on pairs of texts that belong
     together), so it tells how much of that ability fine-tuning leaves. Nothing is trained.
 
     Attributes:
-        name: The probe's name.
         encoded: Two spans a document, tokenised: first spans of all N documents, then second spans in the same order.
-        sha256: Of the spans.
     """
 
-    name: str
     encoded: Sequence[Mapping[str, list[int]]]
     tokenizer: PreTrainedTokenizerBase
-    sha256: str
 
-    def measure(self, embed: Embed) -> dict[str, float]:
+    def measure(self, reader: Reader) -> dict[str, float]:
         """Mean reciprocal rank and accuracy@1 in [0, 1], larger is better; both directions averaged.
 
         Chance is 1/N for accuracy@1. Similarity is the cosine.
@@ -50,7 +44,7 @@ class SentenceRetrieval:
                 padding_side="right",
                 return_tensors="pt",
             )
-            for place, vector in zip(chosen, embed(padded), strict=True):
+            for place, vector in zip(chosen, reader.embed(padded), strict=True):
                 vectors[place] = vector.float().cpu()
         first, second = torch.stack(vectors).chunk(2)
         return retrieval_scores(first, second)
@@ -75,8 +69,8 @@ def retrieval_scores(first: Tensor, second: Tensor) -> dict[str, float]:
     return {"mrr": float((1 / ranks).mean()), "accuracy_at_1": float((ranks == 1).double().mean())}
 
 
-def prepare_probe(
-    spec: ProbeSpec, rows: Sequence[Mapping[str, object]], tokenizer: PreTrainedTokenizerBase
+def prepare_retrieval(
+    spec: RetrievalSpec, rows: Sequence[Mapping[str, object]], tokenizer: PreTrainedTokenizerBase
 ) -> SentenceRetrieval:
     """Cuts each document's first words, and as many from its middle on, and tokenises both.
 
@@ -108,4 +102,4 @@ def prepare_probe(
     texts = [pair["first"] for pair in pairs] + [pair["second"] for pair in pairs]
     encoded = tokenizer(texts, truncation=True, max_length=min(4 * spec.span_words, tokenizer.model_max_length))
     features = [{key: encoded[key][place] for key in encoded} for place in range(len(texts))]
-    return SentenceRetrieval(spec.name, features, tokenizer, rows_sha256(pairs))
+    return SentenceRetrieval(spec.name, rows_sha256(pairs), features, tokenizer)

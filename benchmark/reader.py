@@ -1,0 +1,32 @@
+"""The model as probes read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.backbone import Model
+
+
+@dataclass(frozen=True)
+class ModelReader:
+    """Reads a model in eval mode, on its device, without gradients: a `tasks.probes.base.Reader`."""
+
+    model: Model
+    device: torch.device
+
+    @torch.inference_mode()
+    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """One vector a text, (B, D)."""
+        return self.model.embed(self._here(inputs))
+
+    @torch.inference_mode()
+    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Hidden states of the embeddings and after every layer, (B, L, D) each."""
+        return list(self.model.body(**self._here(inputs), output_hidden_states=True).hidden_states)
+
+    def _here(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(self.device) for name, value in inputs.items()}

@@ -1,0 +1,37 @@
+"""What every probe is, and what it may ask of the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Reader(Protocol):
+    """The model as it stands, in eval mode and without gradients. Inputs are padded on the right, (B, L) each."""
+
+    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """One vector a text, (B, D)."""
+
+    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Hidden states of the embeddings and after every layer, (B, L, D) each."""
+
+
+@dataclass(frozen=True)
+class Probe(ABC):
+    """A fixed measurement of what pretraining could do. Nothing of the model is trained by it.
+
+    Attributes:
+        name: Its name in suites and records.
+        sha256: Of the held-out texts that are read.
+    """
+
+    name: str
+    sha256: str
+
+    @abstractmethod
+    def measure(self, reader: Reader) -> dict[str, float]:
+        """Its measures by name, larger is better; retention is computed of the first."""
