@@ -21,6 +21,11 @@ from tasks.spec import Kind, RetrievalSpec, TaskSpec
 # Ray reads these when it is imported: nothing of a test's cluster goes to the home folder, the network or the terminal.
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
+# One thread in every process, since tests run in several and their models are too small for more; numbers are then the
+# same on every machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
 WORDS = [
     f"{first}{second}" for first in ("ba", "co", "di", "fu", "ge", "ha") for second in ("lo", "mi", "nu", "ra", "se")
 ]

@@ -29,7 +29,7 @@ from tests.benchmarks.digits_problem import Problem, run
 
 STRENGTHS: dict[Problem, tuple[float, ...]] = {
     "split": (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8),
-    "permuted": (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6),
+    "permuted": (1e0, 3e0, 1e1, 3e1, 1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6),
 }
 TUNING_RUNS = 3
 
