@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy
-from strategies.importance import Fisher, fisher_diagonal
+from strategies.importance import Fisher, stage_fisher
 from strategies.quadratic import add_penalty_gradient, merge, quadratic
 
 
@@ -67,12 +67,5 @@ class EWC(Strategy):
         anchor = learner.state.setdefault("anchor", {})
         importance = learner.state.setdefault("importance", {})
         parameters = learner.trainable()
-        for task in stage.tasks:
-            measured = fisher_diagonal(
-                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
-                stage.examples(task, self.examples, 1),
-                parameters,
-                self.fisher,
-                learner.seed,
-            )
+        for measured in stage_fisher(learner, stage, self.examples, self.fisher):
             merge(anchor, importance, parameters, measured)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Rows, snapshot
+from strategies.base import Batch, Learner, Rows, Stage, snapshot
 
 Fisher = Literal["exact", "sampled", "empirical"]
 
@@ -57,6 +58,23 @@ def fisher_diagonal(
         raise ValueError("the Fisher information of no examples is undefined")
     torch._foreach_div_(total, float(examples))
     return dict(zip(parameters, total, strict=True))
+
+
+def stage_fisher(learner: Learner, stage: Stage, examples: int, labels: Fisher) -> Iterator[dict[str, Tensor]]:
+    """The Fisher information of the trained weights on each of a stage's tasks, in order: see `fisher_diagonal`.
+
+    Args:
+        learner: In eval mode, as it is after a stage; its weights don't change, nor does its state.
+        stage: Whose tasks.
+        examples: How many training examples of each task, all if it has fewer; one after the other.
+        labels: Whose: ``exact``, ``sampled`` or ``empirical``.
+
+    Yields:
+        For each task: name -> tensor of the parameter's shape, >= 0.
+    """
+    for task in stage.tasks:
+        batches = stage.examples(task, examples, 1)
+        yield fisher_diagonal(partial(learner.rows, task), batches, learner.trainable(), labels, learner.seed)
 
 
 def output_sensitivity(

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import Fisher, fisher_diagonal
+from strategies.importance import Fisher, stage_fisher
 from strategies.quadratic import add_penalty_gradient, quadratic
 
 
@@ -83,14 +83,7 @@ class OnlineEWC(Strategy):
         importance: dict[str, Tensor] = learner.state.setdefault("importance", {})
         for value in importance.values():
             value.mul_(self.gamma)
-        for task in stage.tasks:
-            measured = fisher_diagonal(
-                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
-                stage.examples(task, self.examples, 1),
-                parameters,
-                self.fisher,
-                learner.seed,
-            )
+        for measured in stage_fisher(learner, stage, self.examples, self.fisher):
             scale = _mean(measured) if self.normalise else 1.0
             for name, value in measured.items():
                 # A Fisher of zeros holds nothing and has no scale.

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import Fisher, begin_path_step, end_path_step, fisher_diagonal
+from strategies.importance import Fisher, begin_path_step, end_path_step, stage_fisher
 from strategies.quadratic import add_penalty_gradient, quadratic
 
 
@@ -119,14 +119,7 @@ class RWalk(Strategy):
         _end_interval(learner)  # the last one may be short; one that has just begun adds nothing
         walk = state.pop("walk")
         measured = {name: torch.zeros_like(value) for name, value in parameters.items()}
-        for task in stage.tasks:
-            of_task = fisher_diagonal(
-                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
-                stage.examples(task, self.examples, 1),
-                parameters,
-                self.fisher,
-                learner.seed,
-            )
+        for of_task in stage_fisher(learner, stage, self.examples, self.fisher):
             for name, value in of_task.items():
                 measured[name] += value
         score = {

@@ -176,7 +176,7 @@ def test_a_stage_that_was_kept_on_its_way_ends_in_the_same_bits(strategy: Strate
 
 @pytest.mark.parametrize("made", [SI, RWalk])
 def test_strength_does_not_change_what_is_gathered_along_a_path(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("strategies.rwalk.fisher_diagonal", lambda *_: {"weight": torch.tensor([1.0, 2.0])})
+    monkeypatch.setattr("strategies.rwalk.stage_fisher", lambda *_: [{"weight": torch.tensor([1.0, 2.0])}])
     found = []
     for lam in (0.0, 1000.0):
         walk = Walk(made(lam=lam), 1.0, -1.0)
@@ -277,7 +277,7 @@ def test_si_harm_in_one_task_takes_nothing_off_another() -> None:
 
 def test_rwalk_is_what_one_works_out_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     fishers = iter([torch.tensor([2.0, 0.0, 8.0]), torch.tensor([1.0, 4.0, 0.0])])
-    monkeypatch.setattr("strategies.rwalk.fisher_diagonal", lambda *_: {"weight": next(fishers)})
+    monkeypatch.setattr("strategies.rwalk.stage_fisher", lambda *_: [{"weight": next(fishers)}])
     walk = Walk(RWalk(alpha=0.75, interval=2, epsilon=0.5), 0.0, 0.0, 0.0)
     walk.begin(0)
     walk.step([1.0, 2.0, 1.0], [-1.0, -1.0, 1.0])
