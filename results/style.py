@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -115,8 +116,17 @@ def shorten(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> str:
-    """Broken into lines of at most ``width`` characters."""
-    return "\n".join(textwrap.wrap(text, width)) or text
+    """Broken into lines of at most ``width`` characters, within a word only where it has an underscore or a hyphen.
+
+    A part of a word that is longer than that is cut.
+    """
+    return "\n".join(_Wrapper(width).wrap(text)) or text
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks after underscores too, since names of strategies are longer than a panel's title."""
+
+    wordsep_re = re.compile(r"(\s+)|(?<=[^\W\d_]-)(?=[^\W\d_])|(?<=_)(?=[^\W_])")
 
 
 def caption_above(figure: Figure, text: str) -> float:

@@ -219,3 +219,20 @@ def test_nothing_to_report_is_said(tmp_path: Path) -> None:
     for report in (console_summary, lambda runs: write_report(runs, tmp_path)):
         with pytest.raises(RecordError, match="no run records"):
             report([])
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("gradual_unfreezing", ["gradual_", "unfreezing"]),
+        ("gradual_unfreezing share=0.95", ["gradual_", "unfreezing", "share=0.95"]),
+        ("layerwise_lr factor=2.6, ewc lam=10000", ["layerwise_lr", "factor=2.6, ewc", "lam=10000"]),
+        ("task_arithmetic", ["task_arithmetic"]),
+        ("a-long-plugin-name", ["a-long-plugin-", "name"]),
+        ("recadam lam=1e-05", ["recadam lam=1e-05"]),
+        ("abcdefghijklmnopqrstu", ["abcdefghijklmnopq", "rstu"]),
+        ("", [""]),
+    ],
+)
+def test_names_are_broken_where_a_word_of_them_ends(text: str, lines: list[str]) -> None:
+    assert style.wrap(text, 17).split("\n") == lines
