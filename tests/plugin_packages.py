@@ -81,7 +81,7 @@ MIXED = (made("seven"), "eight")
 
 GENTLE = {"gentle": "gentle_plugin.code:Gentle"}
 FILES = {"gentle_plugin/__init__.py": "", "gentle_plugin/code.py": STRATEGY, "gentle_plugin/other.py": "x = 1\n"}
-PREFIXES = ("gentle_", "made_", "broken_")
+PREFIXES = ("gentle_", "made_", "broken_", "retain_lp_ft")
 """Of the modules that such packages have."""
 
 

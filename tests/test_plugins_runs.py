@@ -27,6 +27,7 @@ from benchmark.store import Saved
 from benchmark.study import Study, open_study
 from benchmark.suite import Cell, Overrides, load_suite
 from results.record import load
+from tests.command import caller
 from tests.lab import Ran, numbers
 from tests.plugin_packages import FILES, GENTLE, TASK, forgetting, lay
 
@@ -204,8 +205,14 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "retain-lp-ft"
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_the_example_is_installed_and_runs(tmp_path: Path, backbone_folder: Path, jobs: int) -> None:
-    """As a user would do it: in processes of its own, without a network."""
+def test_the_example_is_installed_and_runs(
+    tmp_path: Path,
+    backbone_folder: Path,
+    jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a user would do it: installed and run in processes of its own, without a network."""
     shutil.copytree(EXAMPLE, tmp_path / "source")
     site = tmp_path / "site"
     where = os.pathsep.join([str(site), str(EXAMPLE.parents[1])])
@@ -224,10 +231,12 @@ def test_the_example_is_installed_and_runs(tmp_path: Path, backbone_folder: Path
 
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
     call("pip", "install", *offline, "--target", site, tmp_path / "source")
-    listed = " ".join(call("benchmark.cli", "list", "strategies").split())
+    monkeypatch.syspath_prepend(site)
+    retain = caller(capsys)
+    listed = " ".join(retain("list", "strategies")[1].split())
     assert "lp_ft Trains the new head alone first" in listed
     assert listed.endswith("[retain-lp-ft 0.1.0]")
-    shown = call("benchmark.cli", "show", "lp_ft")
+    shown = retain("show", "lp_ft")[1]
     assert "from the plugin retain-lp-ft 0.1.0" in shown
     assert "Kumar et al. 2022, https://arxiv.org/abs/2202.10054" in shown
     suite = tmp_path / "animals.yaml"

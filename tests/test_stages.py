@@ -74,11 +74,19 @@ def test_runs_of_all_strategies_that_share_stages_equal_those_computed_alone(lab
     refusing = [name for name in shipped_names() if stream_for(name) != STREAM]
     for stream, names in (STREAM, shipped_names()), (WITHOUT_SPANS, ["naive", "replay", *refusing]):
         chosen = [name for name in names if stream != STREAM or name not in refusing]
-        together, trained, _ = lab.run(lab.open(chosen, stream=stream), f"together on {stream}")
-        alone = [lab.run(lab.open([name], stream=stream), f"{name} alone on {stream}") for name in chosen]
+        study = lab.open(chosen, stream=stream)
+        together, trained, _ = lab.run(study, f"together on {stream}")
+        alone = [lab.run(only(study, name), f"{name} alone on {stream}") for name in chosen]
         for name, (runs, _, _) in zip(chosen, alone, strict=True):
             assert numbers(together[name]) == numbers(runs[name]), name
         assert trained < sum(examples for _, examples, _ in alone)
+
+
+def only(study: Study, strategy: str) -> Study:
+    """The study with one strategy's runs alone."""
+    cells = tuple(cell for cell in study.suite.cells if cell.strategy.name == strategy)
+    assert cells
+    return replace(study, suite=replace(study.suite, cells=cells))
 
 
 def stream_for(strategy: str) -> list[str]:
@@ -163,12 +171,12 @@ def test_runs_that_differ_in_one_setting_equal_those_computed_alone(lab: Lab, na
     change = [f"{strategy}.{field}={OTHER_VALUES[name]}"]
     if name == "freeze.layers":
         change.append("freeze.part=layers")
-    stream = stream_for(strategy)
-    lab.run(lab.open([strategy], stream=stream), "shared")
-    after_the_other, _, _ = lab.run(lab.open([strategy], change, stream), "shared")
-    alone, _, _ = lab.run(lab.open([strategy], change, stream), "alone")
+    plain, changed = (lab.open([strategy], more, stream_for(strategy)) for more in ([], change))
+    lab.run(plain, "shared")
+    after_the_other, _, _ = lab.run(changed, "shared")
+    alone, _, _ = lab.run(changed, "alone")
     assert numbers(after_the_other[strategy]) == numbers(alone[strategy])
-    keys = [[node.key for node in path(*one(lab.open([strategy], more, stream)))] for more in ([], change)]
+    keys = [[node.key for node in path(*one(study))] for study in (plain, changed)]
     assert keys[0] != keys[1]
 
 
