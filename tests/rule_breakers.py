@@ -150,6 +150,17 @@ class Overflows(L2Anchor):
 
 
 @dataclass(frozen=True)
+class Squares(L2Anchor):
+    """Squares large numbers in 16 bits. Keeps: as L2. Costs: as L2 and a pass."""
+
+    def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
+        logits = learner.rows(task, batch).logits
+        if torch.is_autocast_enabled("cpu"):
+            logits = logits.to(torch.get_autocast_dtype("cpu"))
+        return super().loss(learner, task, batch) + 1e-9 * (logits + 300).square().float().mean()
+
+
+@dataclass(frozen=True)
 class Negative(EWC):
     """Turns the sign of importance. Keeps: as EWC. Costs: as EWC."""
 
@@ -288,6 +299,7 @@ BREAKERS: Mapping[str, Strategy] = {
     "parts_of_a_batch_add_up": CountsCalls(),
     "numbers_are_finite": BadNote(),
     "bf16_is_finite": Overflows(),
+    "fp16_is_finite": Squares(),
     "importance_is_valid": Negative(),
     "batching_does_not_matter": BatchMean(),
     "looks_back_without_dropout": WithDropout(),

@@ -20,7 +20,7 @@ from benchmark.conformance.bench import (
     where,
 )
 from benchmark.conformance.core import NotApplicable, Violation, rule
-from benchmark.conformance.runs import Pass, groups_of, rebuilt
+from benchmark.conformance.runs import Pass, Trace, groups_of, rebuilt
 from benchmark.seeding import generator
 from strategies.base import Learner, Strategy
 
@@ -309,6 +309,19 @@ def require_finite(found: dict[str, Tensor], place: str) -> None:
 @rule("losses in 16 bits: overflow, or shut places of spans that become open")
 def bf16_is_finite(bench: Bench) -> None:
     """In mixed precision every weight and all state stays finite."""
-    trace = bench.run(bf16=True)
+    _require_finite_run(bench.run(half=torch.bfloat16), "bf16")
+
+
+@rule("losses in fp16, whose largest number is 65,504: squares, sums over rows and masks overflow")
+def fp16_is_finite(bench: Bench) -> None:
+    """In fp16, without a scaler of the loss, every loss, every weight and all state stays finite.
+
+    A gradient that is not finite ends the run: the loop raises `Diverged`.
+    """
+    _require_finite_run(bench.run(half=torch.float16), "fp16")
+
+
+def _require_finite_run(trace: Trace, precision: str) -> None:
     for point in trace.points:
-        require_finite({**point.weights, **tensors(point.state)}, f"bf16, {where(point)}")
+        losses = {"the losses": torch.tensor(point.losses)}
+        require_finite({**losses, **point.weights, **tensors(point.state)}, f"{precision}, {where(point)}")

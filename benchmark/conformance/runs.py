@@ -29,15 +29,15 @@ CPU = torch.device("cpu")
 class Alone(Team):
     """One process without accelerate, whose settings are those of the whole process and would outlast the checks."""
 
-    def __init__(self, accumulation: int = 1, bf16: bool = False) -> None:
+    def __init__(self, accumulation: int = 1, half: torch.dtype | None = None) -> None:
         """Cuts batches into parts, or computes in 16 bits, if asked to."""
         self.device, self.count, self.rank, self.accumulation = CPU, 1, 0, accumulation
-        self.bf16 = bf16
+        self.half = half
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """As accelerate does it on a CPU."""
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+        with torch.autocast("cpu", dtype=self.half, enabled=self.half is not None):
             yield
 
 
@@ -50,7 +50,7 @@ class Conditions:
         noise: Seeds the global generators of torch, numpy and Python before every stage.
         dropout: Whether the model has any.
         accumulation: Parts that every batch is cut into.
-        bf16: Whether to compute in 16 bits.
+        half: The type of 16 bits to compute in, if any.
         stages: How many to train; None for all.
         kill: Whether to kill and resume every stage in its middle.
         reload: Whether every step of the run begins with a new learner and a new strategy, from the disk.
@@ -62,7 +62,7 @@ class Conditions:
     noise: int = 0
     dropout: bool = True
     accumulation: int = 1
-    bf16: bool = False
+    half: torch.dtype | None = None
     stages: int | None = None
     kill: bool = False
     reload: bool = False
@@ -246,7 +246,7 @@ class _Walk:
     ) -> None:
         self.problem, self.strategy, self.conditions = problem, strategy, conditions
         self.recorder, self.store, self.trace = recorder, store, recorder.trace
-        self.team = Alone(conditions.accumulation, conditions.bf16)
+        self.team = Alone(conditions.accumulation, conditions.half)
 
     @property
     def learner(self) -> Learner:

@@ -47,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     conduct.parts_of_a_batch_add_up,
     conduct.numbers_are_finite,
     conduct.bf16_is_finite,
+    conduct.fp16_is_finite,
     looking_back.importance_is_valid,
     looking_back.batching_does_not_matter,
     looking_back.looks_back_without_dropout,
