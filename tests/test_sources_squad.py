@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_squad_names_what_is_wrong(tmp_path: Path, train: str, problem: str) -> 
 # --- one domain, split by what is asked about ----------------------------------------------------------
 
 
-def articles(*titled: tuple[object, list[tuple[str, list[object]]]]) -> str:
+def articles(*titled: tuple[object, Sequence[tuple[str, Sequence[object]]]]) -> str:
     """A file of articles: each a title and its passages with their questions."""
     data = [
         {"title": title, "paragraphs": [{"context": context, "qas": asked} for context, asked in passages]}
