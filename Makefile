@@ -22,7 +22,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
 
-# Counts and labels of every task, on the real archives (downloads those that are not cached, 550 MB in all).
+# Counts and labels of every task, on the real archives (downloads those that are not cached, 600 MB in all).
 test-data: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m data
 

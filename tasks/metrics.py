@@ -106,6 +106,26 @@ class MacroF1(LocalMetric):
         return {"macro_f1": float(value)}
 
 
+class WordAccuracy(LocalMetric):
+    """The share of words that get the right tag, over all sentences together.
+
+    Predictions and references are lists of tags of any scheme, one list a sentence.
+    """
+
+    inputs = TAGS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``accuracy``."""
+        right = words = 0
+        for row, (predicted, true) in enumerate(zip(predictions, references, strict=True), start=1):
+            pairs = _tag_pairs(predicted, true, row)
+            right += sum(tag == wanted for tag, wanted in pairs)
+            words += len(pairs)
+        if not words:
+            raise ValueError("there is no word in any sentence")
+        return {"accuracy": right / words}
+
+
 class EntityF1(LocalMetric):
     """Micro-averaged F1 over entities, as the CoNLL-2003 evaluation script has it.
 
@@ -126,11 +146,15 @@ class EntityF1(LocalMetric):
         return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
 
 
-def _check_tags(predicted: object, true: object, row: int) -> None:
+def _tag_pairs(predicted: object, true: object, row: int) -> list[tuple[str, str]]:
     assert isinstance(predicted, list) and isinstance(true, list)  # by the declared features
     if len(predicted) != len(true):
         raise ValueError(f"sentence {row} has {len(true)} tags but {len(predicted)} predictions")
-    for tag in [*predicted, *true]:
+    return list(zip(predicted, true, strict=True))
+
+
+def _check_tags(predicted: object, true: object, row: int) -> None:
+    for tag in (tag for pair in _tag_pairs(predicted, true, row) for tag in pair):
         if not re.fullmatch("O|[BI]-.+", tag):  # seqeval would only warn, and count it as some entity
             raise ValueError(f"sentence {row}: '{tag}' is no tag of the BIO scheme")
 
@@ -179,6 +203,7 @@ def _overlap_f1(predicted: list[str], right: list[str]) -> float:
 METRICS: dict[str, type[LocalMetric]] = {
     "accuracy": Accuracy,
     "macro_f1": MacroF1,
+    "word_accuracy": WordAccuracy,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,
 }

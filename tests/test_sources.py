@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tasks.sources import archives, bbc_news, boolq, conll2003, documents, movie_reviews
+from tasks.sources import archives, bbc_news, boolq, conll2003, documents, headlines, movie_reviews
 from tasks.sources.archive import Archive
-from tasks.sources.base import Source, SourceError
+from tasks.sources.base import Source
 from tasks.sources.bbc_news import BBCNews
 from tasks.sources.boolq import BoolQ
 from tasks.sources.conll2003 import Conll2003
 from tasks.sources.documents import NewsArticles, WikipediaPassages
+from tasks.sources.headlines import SarcasticHeadlines
 from tasks.sources.movie_reviews import MovieReviews
 from tasks.sources.orange_tab import OrangeTab
 from tasks.sources.parsing import read_lines
 from tasks.sources.squad import Squad
-
-ANY = Archive(project="any", filename="any-1.whl", sha256="0" * 64, size=0, members=())
-
-
-def put(folder: Path, member: str, content: str | bytes) -> None:
-    path = folder / member
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def complaint(source: Source, folder: Path) -> str:
-    """The reader's error, which is always one line."""
-    with pytest.raises(SourceError) as caught:
-        source.read(folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
+from tasks.sources.squadshifts import SquadShifts
+from tests.source_files import ANY, complaint, lines, put
 
 # --- what all readers share ----------------------------------------------------------------------------
 
@@ -56,6 +40,8 @@ def test_lines_end_at_line_ends_only(tmp_path: Path) -> None:
         OrangeTab(ANY, "a.tab", "b.tab"),
         Conll2003(ANY),
         Squad(ANY, "a.json", "b.json"),
+        SquadShifts(ANY, "a.json", "passage"),
+        SarcasticHeadlines(ANY),
         BoolQ(ANY),
         NewsArticles(ANY),
         WikipediaPassages(ANY),
@@ -68,7 +54,7 @@ def test_a_missing_file_is_named(source: Source, tmp_path: Path) -> None:
 
 def test_every_archive_is_pinned_completely() -> None:
     found = [value for value in vars(archives).values() if isinstance(value, Archive)]
-    assert len(found) == 8
+    assert len(found) == 9
     for archive in found:
         hashes = [archive.sha256, *(member.sha256 for member in archive.members)]
         assert archive.members and len(set(hashes)) == len(hashes)
@@ -193,6 +179,19 @@ def test_orange_tab_names_what_is_wrong(tmp_path: Path, train: str, problem: str
     assert problem in complaint(orange(tmp_path, train), tmp_path)
 
 
+def test_orange_tab_can_read_some_categories_only(tmp_path: Path) -> None:
+    both = f"{TAB}\nacq\tbuys all\nearn\tnet loss\nship\tsails\n"
+    orange(tmp_path, both, f"{TAB}\nship\tsank\nearn\tup\n")
+    splits = OrangeTab(ANY, "train.tab", "test.tab", ("earn", "ship")).read(tmp_path)
+    assert [row["label"] for row in splits["train"]] == ["earn", "ship"]
+    assert [row["label"] for row in splits["test"]] == ["ship", "earn"]
+    lacking = OrangeTab(ANY, "train.tab", "test.tab", ("tin", "earn", "acq"))
+    assert complaint(lacking, tmp_path) == "train.tab: has no text of category tin"
+    assert "test.tab: has no text of category acq" in complaint(
+        OrangeTab(ANY, "train.tab", "test.tab", ("acq", "ship")), tmp_path
+    )
+
+
 # --- CoNLL-2003 ----------------------------------------------------------------------------------------
 
 SENTENCES = """-DOCSTART- -X- -X- O
@@ -243,70 +242,85 @@ def test_conll2003_has_no_other_columns(tmp_path: Path) -> None:
         Conll2003(ANY, "word").read(tmp_path)
 
 
-# --- SQuAD ---------------------------------------------------------------------------------------------
+TYPES = """EU NNP B-NP B-ORG
+met VBD B-VP O
+Peter NNP B-NP B-PER
+Blackburn NNP I-NP I-PER
+
+It PRP B-NP O
+
+New NNP B-NP B-LOC
+York NNP I-NP I-LOC
+EU NNP I-NP B-ORG"""
 
 
-def question(name: str, *answers: tuple[str, object]) -> dict[str, object]:
-    spans = [{"text": text, "answer_start": start} for text, start in answers]
-    return {"id": name, "question": "Who?", "answers": spans}
+def test_conll2003_of_one_type_calls_all_others_outside(tmp_path: Path) -> None:
+    for member in conll2003.MEMBERS.values():
+        put(tmp_path, member, TYPES)
+    person = {"words": ["EU", "met", "Peter", "Blackburn"], "tags": ["O", "O", "B-PER", "I-PER"]}
+    splits = Conll2003(ANY, "ner", "PER").read(tmp_path)
+    assert splits["train"] == splits["validation"] == [person]  # the other sentences have no such name
+    assert splits["test"][0] == person
+    assert [row["tags"] for row in splits["test"][1:]] == [["O"], ["O", "O", "O"]]
+    organisations = Conll2003(ANY, "ner", "ORG").read(tmp_path)
+    assert [row["tags"] for row in organisations["train"]] == [["B-ORG", "O", "O", "O"], ["O", "O", "B-ORG"]]
 
 
-def squad_file(*questions: object, context: object = "The cat sat.") -> str:
-    return json.dumps({"canary": "c", "data": [{"paragraphs": [{"context": context, "qas": questions}]}]})
+def test_conll2003_of_one_type_needs_it_in_every_split_and_a_column_that_has_it(tmp_path: Path) -> None:
+    for split_name, member in conll2003.MEMBERS.items():
+        put(tmp_path, member, SENTENCES if split_name == "test" else TYPES)
+    assert "test.txt: holds no entity of type LOC" in complaint(Conll2003(ANY, "ner", "LOC"), tmp_path)
+    assert "train.txt: holds no entity of type PERS" in complaint(Conll2003(ANY, "ner", "PERS"), tmp_path)
+    with pytest.raises(ValueError, match="column 'pos' of CoNLL-2003 has no entities"):
+        Conll2003(ANY, "pos", "PER").read(tmp_path)
 
 
-def squad(tmp_path: Path, train: str, misplaced: int = 0) -> Squad:
-    put(tmp_path, "train.json", train)
-    put(tmp_path, "test.json", squad_file(question("t", ("cat", 4))))
-    return Squad(ANY, "train.json", "test.json", misplaced)
+# --- sarcastic headlines -------------------------------------------------------------------------------
 
 
-def test_squad(tmp_path: Path) -> None:
-    source = squad(tmp_path, squad_file(question("1", ("cat", 4), ("The cat", 0)), question("2", ("sat.", 8))))
-    splits = source.read(tmp_path)
-    assert [row["id"] for row in splits["train"]] == ["1", "2"]
-    assert splits["train"][0] == {
-        "id": "1",
-        "question": "Who?",
-        "context": "The cat sat.",
-        "answers": {"text": ["cat", "The cat"], "answer_start": [4, 0]},
-    }
+def asked(headline: object, reply: object) -> dict[str, object]:
+    messages = [{"role": "system", "content": "Reply 1 or 0"}, {"role": "user", "content": headline}]
+    return {"input": messages, "ideal": reply}
 
 
-def test_squad_drops_misplaced_answers_only_if_their_number_is_known(tmp_path: Path) -> None:
-    train = squad_file(question("1", ("cat", 3), ("cat", 4)), question("2", ("dog", 4), ("cat", 99)))
-    splits = squad(tmp_path, train, misplaced=3).read(tmp_path)
-    assert [row["answers"] for row in splits["train"]] == [{"text": ["cat"], "answer_start": [4]}]
-    assert "3 answers are not at their place, expected 0" in complaint(squad(tmp_path, train), tmp_path)
+def test_sarcastic_headlines(tmp_path: Path) -> None:
+    records = [asked(f"headline {number}", "1") for number in range(5)]
+    records += [asked("area man  votes", "0"), asked("area man votes", "0"), asked("both", "0"), asked("both", "1")]
+    put(tmp_path, headlines.MEMBER, lines(*records))
+    splits = SarcasticHeadlines(ANY).read(tmp_path)
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 5, "test": 1}
+    rows = splits["train"] + splits["test"]
+    assert Counter(row["label"] for row in rows) == {"sarcastic": 5, "serious": 1}
+    assert {"text": "area man  votes", "label": "serious"} in rows
+    assert not any("Reply" in str(row["text"]) for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("train", "problem"),
+    ("record", "problem"),
     [
-        ("{", "is not valid JSON"),
-        ("[" * 100_000, "is not valid JSON"),
-        ("[]", "no list of objects under 'data'"),
-        ('{"data": [{"paragraphs": [1]}]}', "no list of objects under 'paragraphs'"),
-        (squad_file(context=None), "passage 1 has no text under 'context'"),
-        (squad_file(), "holds no question"),
-        (squad_file({"id": "1", "question": "Who?"}), "no list of objects under 'answers'"),
-        (squad_file({"id": 1, "question": "Who?", "answers": []}), "row 1: has no text under 'id'"),
-        (squad_file({"id": "1", "question": " ", "answers": []}), "row 1: 'question' is blank"),
-        (squad_file(question("1", ("cat", 4)), question("1", ("cat", 4))), "row 2: question id '1'"),
-        (squad_file(question("1", ("cat", -1))), "row 1: answer_start -1"),
-        (squad_file(question("1", ("cat", "4"))), "row 1: answer_start '4'"),
-        (squad_file(question("1", ("", 4))), "row 1: 'text' is blank"),
+        (asked("x", "yes"), "row 2: reply 'yes' is not one of 0, 1"),
+        (asked("x", 1), "row 2: has no text under 'ideal'"),
+        (asked(" ", "1"), "row 2: 'content' is blank"),
+        (asked(None, "1"), "row 2: has no text under 'content'"),
+        ({"ideal": "1"}, "row 2: 'input' is not an instruction and a headline"),
+        ({"input": ["x", "y"], "ideal": "1"}, "row 2: 'input' is not"),
+        ({"input": asked("x", "1")["input"], "more": 1}, "row 2: has no text under 'ideal'"),
+        ({"input": [{"role": "user", "content": "x"}], "ideal": "1"}, "row 2: 'input' is not"),
+        ({"input": [{"role": "user", "content": "x"}, {"role": "system", "content": "y"}], "ideal": "1"}, "row 2"),
+        ([], "row 2: is not a JSON object"),
     ],
 )
-def test_squad_names_what_is_wrong(tmp_path: Path, train: str, problem: str) -> None:
-    assert problem in complaint(squad(tmp_path, train), tmp_path)
+def test_sarcastic_headlines_name_a_bad_row(tmp_path: Path, record: object, problem: str) -> None:
+    put(tmp_path, headlines.MEMBER, lines(asked("fine", "0"), record))
+    assert problem in complaint(SarcasticHeadlines(ANY), tmp_path)
+
+
+def test_sarcastic_headlines_are_needed(tmp_path: Path) -> None:
+    put(tmp_path, headlines.MEMBER, "")
+    assert "holds no headline" in complaint(SarcasticHeadlines(ANY), tmp_path)
 
 
 # --- BoolQ and plain documents -------------------------------------------------------------------------
-
-
-def lines(*records: object) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 ASKED = {"question": "is it red", "passage": "Cat -- It is.", "label": True}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sources.base import Row
-from tasks.sources.splitting import deduplicate, normalise, split
+from tasks.sources.splitting import deduplicate, normalise, split, split_groups
 
 ROWS = st.lists(
     st.fixed_dictionaries({"text": st.text("ab \n", max_size=6), "label": st.sampled_from("xyz")}),
@@ -67,3 +67,34 @@ def test_duplicates_that_disagree_are_all_dropped() -> None:
         {"text": "good one", "label": "x"},
     ]
     assert deduplicate(rows) == [{"text": "good  one", "label": "x"}]
+
+
+GROUPS = st.lists(st.sampled_from(["a", "b", "c d", "c  d", "e", "f\n", "f"]), max_size=40)
+
+
+@given(groups=GROUPS, share=st.floats(0, 1))
+def test_a_group_is_never_divided_and_no_row_is_lost(groups: list[str], share: float) -> None:
+    rows: list[Row] = [{"id": number} for number in range(len(groups))]
+    parts = split_groups(rows, groups, "s", share)
+    places = {name: [row["id"] for row in part] for name, part in parts.items()}
+    assert sorted([*places["train"], *places["test"]], key=str) == sorted(range(len(groups)), key=str)
+    train, test = ({normalise(groups[int(str(place))]) for place in places[name]} for name in ("train", "test"))
+    assert not train & test
+    assert abs(len(test) - share * len(train | test)) <= 0.5 + 1e-9
+
+
+@given(groups=GROUPS, seed=st.integers(0, 9))
+def test_where_a_group_goes_does_not_depend_on_the_order_of_the_rows(groups: list[str], seed: int) -> None:
+    shuffled = random.Random(seed).sample(groups, len(groups))
+    one, other = (
+        {str(row["of"]) for row in split_groups([{"of": normalise(name)} for name in names], names, "s")["test"]}
+        for names in (groups, shuffled)
+    )
+    assert one == other
+
+
+def test_the_split_of_groups_is_pinned() -> None:
+    names = [str(number) for number in range(20)]
+    parts = split_groups([{"id": name} for name in names], names, "retain-1")
+    assert [row["id"] for row in parts["test"]] == ["0", "8", "14", "16"]
+    assert split_groups([{"id": name} for name in names], names, "other")["test"] != parts["test"]

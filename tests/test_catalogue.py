@@ -1,0 +1,76 @@
+"""What catalogue, streams and suites promise each other. Nothing is read or downloaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmark.suite import load_suite
+from benchmark.suite_files import suite_names
+from tasks.catalogue import PROBES, TASKS
+from tasks.metrics import METRICS
+from tasks.spec import TaskSpec
+from tasks.streams import STREAMS, Stream
+
+KNOWN = {task.name: task for task in TASKS}
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_task_is_complete(task: TaskSpec) -> None:
+    assert {"train", "test"} <= task.counts.keys() and min(task.counts.values()) > 0
+    assert (task.validation is None) == ("validation" not in task.counts)
+    assert set(task.metrics) <= METRICS.keys()
+    assert len(set(task.labels)) == len(task.labels)
+    assert bool(task.labels) == (task.kind != "span")
+    assert all((task.description, task.split, task.licence, task.citation))
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task.kind == "token"], ids=lambda task: task.name)
+def test_entity_tags_are_bio_and_begin_with_outside(task: TaskSpec) -> None:
+    if "entity_f1" in task.metrics:
+        assert task.labels[0] == "O"
+        assert {label[:2] for label in task.labels[1:]} == {"B-", "I-"}
+        assert {label[2:] for label in task.labels if label.startswith("I-")} <= {
+            label[2:] for label in task.labels if label.startswith("B-")
+        }
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_stream_orders_the_same_tasks_in_different_ways(stream: Stream) -> None:
+    assert all(sorted(order) == sorted(stream.tasks) for order in stream.orders)
+    assert len({stream.tasks, *stream.orders}) == 1 + len(stream.orders)
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_streams_tasks_fit_its_scenario(stream: Stream) -> None:
+    tasks = [KNOWN[name] for name in stream.tasks]
+    if stream.scenario != "task-incremental":
+        assert len({task.kind for task in tasks}) == 1
+    if stream.scenario == "domain-incremental":
+        assert len({task.labels for task in tasks}) == 1
+    if stream.scenario == "class-incremental":
+        own = [set(task.labels) - {"O"} for task in tasks]
+        assert len(set().union(*own)) == sum(map(len, own))
+
+
+def test_streams_of_an_archive_that_belongs_to_a_probe_do_not_ask_about_its_texts() -> None:
+    read_by_probes = {probe.source.archive for probe in PROBES}
+    assert not read_by_probes & {task.source.archive for task in TASKS}
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_a_shipped_suite_loads(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.cells and suite.probes
+    for plan in suite.tasks:
+        assert plan.test_examples is None or plan.test_examples <= plan.spec.counts["test"]
+        assert plan.train_examples is None or plan.train_examples <= plan.spec.counts["train"]
+
+
+def test_the_catalogue_is_light() -> None:
+    heavy = ("torch", "transformers", "datasets", "pandas", "sklearn", "matplotlib")
+    code = f"import sys, tasks.catalogue, tasks.streams; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
