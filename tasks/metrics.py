@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import evaluate
 from datasets import Features, Value
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 Scores = dict[str, float]
 
@@ -106,6 +106,31 @@ class MacroF1(LocalMetric):
         return {"macro_f1": float(value)}
 
 
+class BinaryF1(LocalMetric):
+    """F1 of the second of two labels, number 1: what GLUE gives for MRPC, whose first is "not the same"."""
+
+    inputs = Features({"predictions": Value("int64"), "references": Value("int64")})
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``binary_f1``: 0 where the label is neither predicted nor right."""
+        return {"binary_f1": float(f1_score(references, predictions, labels=[1], average="macro", zero_division=0))}
+
+
+class Matthews(LocalMetric):
+    """Matthews' correlation of predictions and references, for any number of classes (Gorodkin's R_K).
+
+    ``matthews_correlation`` is in [-1, 1]: 0 is chance, and what there is where either side has one class only.
+    ``matthews_scaled`` is (1 + it) / 2: in [0, 1], chance is 0.5. A main score must be the latter.
+    """
+
+    inputs = LABELS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``matthews_correlation`` and ``matthews_scaled``."""
+        correlation = float(matthews_corrcoef(references, predictions))
+        return {"matthews_correlation": correlation, "matthews_scaled": (1 + correlation) / 2}
+
+
 class EntityF1(LocalMetric):
     """Micro-averaged F1 over entities, as the CoNLL-2003 evaluation script has it.
 
@@ -179,6 +204,8 @@ def _overlap_f1(predicted: list[str], right: list[str]) -> float:
 METRICS: dict[str, type[LocalMetric]] = {
     "accuracy": Accuracy,
     "macro_f1": MacroF1,
+    "binary_f1": BinaryF1,
+    "matthews_correlation": Matthews,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,
 }
