@@ -216,16 +216,17 @@ class _Teller(logging.Handler):
 @contextmanager
 def _client_tells(report: Report) -> Iterator[None]:
     """Sends what the client logs to the user in this program's way; its bars of progress are for terminals only."""
-    from huggingface_hub import utils
+    from huggingface_hub.utils import logging as client_logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    logger = utils.logging.get_logger("huggingface_hub")
+    logger = client_logging.get_logger("huggingface_hub")
     handlers, logger.handlers = logger.handlers, [_Teller(report)]
-    hidden = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    hidden = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if hidden:
-        utils.disable_progress_bars()
+        disable_progress_bars()
     try:
         yield
     finally:
         logger.handlers = handlers
         if hidden:
-            utils.enable_progress_bars()
+            enable_progress_bars()

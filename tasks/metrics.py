@@ -119,16 +119,15 @@ class BinaryF1(LocalMetric):
 class Matthews(LocalMetric):
     """Matthews' correlation of predictions and references, for any number of classes (Gorodkin's R_K).
 
-    ``matthews_correlation`` is in [-1, 1]: 0 is chance, and what there is where either side has one class only.
-    ``matthews_scaled`` is (1 + it) / 2: in [0, 1], chance is 0.5. A main score must be the latter.
+    The correlation is in [-1, 1]: 0 is chance, and what there is where either side has one class only. Its score here
+    is (1 + correlation) / 2, in [0, 1] like all others: chance is 0.5.
     """
 
     inputs = LABELS
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
-        """``matthews_correlation`` and ``matthews_scaled``."""
-        correlation = float(matthews_corrcoef(references, predictions))
-        return {"matthews_correlation": correlation, "matthews_scaled": (1 + correlation) / 2}
+        """``matthews_scaled``."""
+        return {"matthews_scaled": (1 + float(matthews_corrcoef(references, predictions))) / 2}
 
 
 class EntityF1(LocalMetric):

@@ -30,7 +30,7 @@ def _guarded_lookup(host: Any, *arguments: Any, **settings: Any) -> Any:
     return _lookup(host, *arguments, **settings)
 
 
-def _short_sleep(seconds: float) -> None:
+def _short_sleep(seconds: Any) -> None:
     _sleep(min(seconds, 0.01))
 
 
