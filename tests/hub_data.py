@@ -49,7 +49,10 @@ def like(spec: TaskSpec) -> dict[str, bytes]:
 
 
 def _texts(source: HubTexts, rows: int, random_: random.Random) -> bytes:
-    numbers = [number % len(source.published) for number in range(rows)]
+    names = source.labels or source.published
+    kept = [names.index(name) for name in source.only or names]
+    left_out = [number for number in range(len(names)) if number not in kept]
+    numbers = [kept[row % len(kept)] for row in range(rows)] + left_out
     columns: dict[str, Any] = {
         name: [" ".join(random_.choices(BAD if number % 2 else GOOD, k=3)) for number in numbers]
         for name in (*source.text, *source.pair)
