@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import evaluate
 from datasets import Features, Value
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 Scores = dict[str, float]
 
@@ -124,6 +124,28 @@ class WordAccuracy(LocalMetric):
         if not words:
             raise ValueError("there is no word in any sentence")
         return {"accuracy": right / words}
+class BinaryF1(LocalMetric):
+    """F1 of the second of two labels, number 1: what GLUE gives for MRPC, whose first is "not the same"."""
+
+    inputs = Features({"predictions": Value("int64"), "references": Value("int64")})
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``binary_f1``: 0 where the label is neither predicted nor right."""
+        return {"binary_f1": float(f1_score(references, predictions, labels=[1], average="macro", zero_division=0))}
+
+
+class Matthews(LocalMetric):
+    """Matthews' correlation of predictions and references, for any number of classes (Gorodkin's R_K).
+
+    The correlation is in [-1, 1]: 0 is chance, and what there is where either side has one class only. Its score here
+    is (1 + correlation) / 2, in [0, 1] like all others: chance is 0.5.
+    """
+
+    inputs = LABELS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``matthews_scaled``."""
+        return {"matthews_scaled": (1 + float(matthews_corrcoef(references, predictions))) / 2}
 
 
 class EntityF1(LocalMetric):
@@ -204,6 +226,8 @@ METRICS: dict[str, type[LocalMetric]] = {
     "accuracy": Accuracy,
     "macro_f1": MacroF1,
     "word_accuracy": WordAccuracy,
+    "binary_f1": BinaryF1,
+    "matthews_correlation": Matthews,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,
 }

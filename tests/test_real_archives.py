@@ -13,6 +13,7 @@ import pytest
 from benchmark.fetch import fetch
 from tasks.catalogue import TASKS
 from tasks.sources import archives
+from tasks.sources.archive import Archive
 from tasks.sources.base import Row, Source, Splits
 from tasks.sources.bbc_news import BBCNews
 from tasks.sources.boolq import BoolQ
@@ -32,7 +33,8 @@ SENTIMENT = {"negative", "positive"}
 
 
 def read(source: Source) -> Splits:
-    return source.read(fetch(source.archive))
+    assert isinstance(source.archive, Archive)
+    return {name: list(rows) for name, rows in source.read(fetch(source.archive)).items()}
 
 
 def sizes(splits: Splits) -> dict[str, int]:
@@ -258,7 +260,7 @@ def test_minilm() -> None:
     assert (folder / "1_Pooling/config.json").is_file()
 
 
-@pytest.mark.parametrize("name", [task.name for task in TASKS])
+@pytest.mark.parametrize("name", [task.name for task in TASKS if isinstance(task.source.archive, Archive)])
 def test_the_catalogue_states_the_counts_and_labels_of_every_task(name: str) -> None:
     task = spec(name)
     splits = read(task.source)

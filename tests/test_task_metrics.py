@@ -29,6 +29,8 @@ INPUTS = {
     "accuracy": st.tuples(LABEL, LABEL),
     "macro_f1": st.tuples(LABEL, LABEL),
     "word_accuracy": sentences(st.sampled_from(["NN", ".", "''", "O"])),
+    "binary_f1": st.tuples(LABEL, LABEL),
+    "matthews_correlation": st.tuples(LABEL, LABEL),
     "entity_f1": sentences(BIO),
     "squad_v1": st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)),
 }
@@ -206,3 +208,19 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     Accuracy().compute(predictions=[1], references=[1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_matthews_correlation_is_that_of_the_four_counts() -> None:
+    # 3 true positives, 2 true negatives, 1 false positive, 2 false negatives
+    predictions, references = [1, 1, 1, 0, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0, 1, 1]
+    expected = (3 * 2 - 1 * 2) / (4 * 5 * 3 * 4) ** 0.5
+    scores = METRICS["matthews_correlation"]().compute(predictions=predictions, references=references)
+    assert scores["matthews_scaled"] == pytest.approx((1 + expected) / 2)
+    one_class = METRICS["matthews_correlation"]().compute(predictions=[0, 0], references=[0, 1])
+    assert one_class["matthews_scaled"] == 0.5
+
+
+def test_binary_f1_is_that_of_the_second_label() -> None:
+    scores = METRICS["binary_f1"]().compute(predictions=[1, 1, 0, 0, 1], references=[1, 0, 1, 0, 1])
+    assert scores == pytest.approx({"binary_f1": 2 / 3})
+    assert METRICS["binary_f1"]().compute(predictions=[0, 0], references=[0, 0]) == {"binary_f1": 0.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.catalogue.classification import CLASSIFICATION, NEWSGROUP_PAIRS
+from tasks.catalogue.hub import HUB_TASKS
 from tasks.catalogue.probes import PROBES
 from tasks.catalogue.spans import SPANS
 from tasks.catalogue.tokens import TOKENS
@@ -10,4 +11,4 @@ from tasks.spec import TaskSpec
 
 __all__ = ["PROBES", "TASKS"]
 
-TASKS: tuple[TaskSpec, ...] = (*CLASSIFICATION, *TOKENS, *SPANS, *NEWSGROUP_PAIRS)
+TASKS: tuple[TaskSpec, ...] = (*CLASSIFICATION, *TOKENS, *SPANS, *NEWSGROUP_PAIRS, *HUB_TASKS)

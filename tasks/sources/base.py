@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from tasks.sources.archive import Archive
+from tasks.sources.archive import DataFiles
 
 Row = dict[str, object]
 """One example in plain Python. Its keys depend on the kind of task:
@@ -20,6 +21,9 @@ Row = dict[str, object]
 Splits = dict[str, list[Row]]
 """Rows by the name of their split: ``train``, ``test``, sometimes ``validation``."""
 
+LazySplits: TypeAlias = Mapping[str, Sequence[Row]]
+"""The same, where rows may be made only when they are asked for."""
+
 
 class SourceError(ValueError):
     """A data file does not hold what its reader expects. One line: the file, the row, what is wrong."""
@@ -29,14 +33,14 @@ class Source(Protocol):
     """A reader of one archive format. Its constructor only stores; all work happens in ``read``."""
 
     @property
-    def archive(self) -> Archive:
-        """The archive whose members are read, with their hashes."""
+    def archive(self) -> DataFiles:
+        """The files that are read, and where they come from."""
 
-    def read(self, folder: Path) -> Splits:
+    def read(self, folder: Path) -> LazySplits:
         """Reads the rows of every split.
 
         Args:
-            folder: Holds the archive's members at their paths inside the archive.
+            folder: Holds the files at their paths inside the archive or repository.
 
         Raises:
             SourceError: A file is missing, or its content is not what the reader expects.
