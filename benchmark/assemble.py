@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.jobs import Graph, Job
 from benchmark.stages import stage_tasks
 from benchmark.store import Saved
-from results.record import Failure, Run, StageCost
+from results.record import Failure, Order, Run, StageCost
 from tasks.base import Task
 
 Row = Mapping[str, Any]
@@ -66,6 +66,7 @@ def _run(
         backbone=suite.backbone.name,
         strategy=planned.strategy.name,
         seed=planned.seed,
+        order=Order(number=planned.order.number, tasks=list(planned.order.tasks)),
         tasks=study.task_infos(),
         stages=[[task.name for task in group] for group in stage_tasks(study, planned)],
         scores=[[main_score(task, row) for task in study.tasks] for row in rows],

@@ -29,6 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmark.backbones import BackboneSpec, Pooling
 from benchmark.errors import UserError
+from benchmark.growing import GrowingHead
 from benchmark.seeding import generator
 from tasks.base import Batch, Rows, Task
 
@@ -56,10 +57,17 @@ class Model(nn.Module):
         self.heads = nn.ModuleDict()
         self.pooling = pooling
 
-    def add_head(self, name: str, outputs: int, seed: int) -> None:
-        """Adds an untrained head: weights as the body initialises its own, biases 0, decided by seed and name."""
+    def add_head(self, name: str, outputs: int, seed: int, grows: bool = False) -> None:
+        """Adds an untrained head: weights as the body initialises its own, biases 0, decided by seed and name.
+
+        Args:
+            name: Of the head.
+            outputs: That each state is mapped to.
+            seed: Of the run.
+            grows: Whether stages open its classes as they are taught.
+        """
         width, spread = self.body.config.hidden_size, getattr(self.body.config, "initializer_range", 0.02)
-        head = nn.Linear(width, outputs)
+        head = (GrowingHead if grows else nn.Linear)(width, outputs)
         with torch.no_grad():
             head.weight.normal_(0, spread, generator=generator("head", seed, name))
             head.bias.zero_()

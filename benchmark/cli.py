@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("suite", help="a shipped suite (retain list suites) or a YAML file")
     run.add_argument("--strategies", type=_names, metavar="A,B", help="only these, or others; all: every one there is")
     run.add_argument("--seeds", type=_seeds, metavar="0,1", help="default: the suite's")
+    run.add_argument("--orders", type=_orders, metavar="1,2", help="numbers of the stream's orders, or all")
     run.add_argument(
         "--set",
         dest="settings",
@@ -163,7 +164,9 @@ def _no_command(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     from benchmark.suite import Overrides, load_suite
 
-    overrides = Overrides(options.strategies, options.seeds, options.settings, options.backbone, options.limit)
+    overrides = Overrides(
+        options.strategies, options.seeds, options.settings, options.backbone, options.limit, options.orders
+    )
     suite = load_suite(options.suite, overrides)
     folder = options.out or RUNS / suite.name
     if not _follows():
@@ -258,6 +261,10 @@ def _seeds(text: str) -> list[int]:
     if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
         raise argparse.ArgumentTypeError(f"'{text}' should be whole numbers from 0 on, each once, such as 0,1,2")
     return [int(part) for part in parts]
+
+
+def _orders(text: str) -> str | list[int]:
+    return text if text == "all" else _seeds(text)
 
 
 def _positive(text: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from benchmark.batching import evaluation_batches, training_plan
+from benchmark.growing import ClosedRows
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
 from strategies.base import Learner, Stage, Strategy, Training
@@ -92,6 +93,7 @@ def train_stage(
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
     losses = keeper.resume(learner, optimizer) if keeper is not None else []
+    closed = ClosedRows(model)
     if losses:
         watch.skip(sum(len(indices) for _, indices in plan[: len(losses)]))
     model.train()
@@ -108,6 +110,7 @@ def train_stage(
                 "lower the learning rate or the strategy's strength"
             )
         optimizer.step()
+        closed.put_back()
         strategy.after_step(learner)
         optimizer.zero_grad()
         losses.append(loss)
@@ -169,14 +172,18 @@ def select_trainable(learner: Learner, heads: set[str]) -> None:
 
 @torch.inference_mode()
 def evaluate(learner: Learner, strategy: Strategy, task: Task, team: Team) -> dict[str, float]:
-    """All metrics of a task on its test split; the team's processes share the batches."""
+    """All metrics of a task on its test split; the team's processes share the batches.
+
+    Where the scenario hides which task a text is of, neither strategy nor model is told.
+    """
     learner.model.eval()
+    asked = task.question()
     decided: list[tuple[int, Any]] = []
     batches = list(evaluation_batches(task.test.lengths, EVALUATION_TOKENS[team.device.type]))
-    with strategy.predicting(learner, task):
+    with strategy.predicting(learner, asked):
         for indices in batches[team.rank :: team.count]:
             batch = task.collate(task.test, indices)
-            rows = learner.rows(task, batch.to(team.device))
+            rows = learner.rows(asked, batch.to(team.device))
             answers = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
             decided += zip(indices, answers, strict=True)
     return task.score([decision for _, decision in sorted(team.gather(decided), key=itemgetter(0))])

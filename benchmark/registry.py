@@ -41,6 +41,7 @@ RESERVED = {
     "backbone",
     "description",
     "max_length",
+    "orders",
     "precision",
     "probes",
     "seeds",

@@ -18,14 +18,22 @@ from benchmark.suite_files import parse_suite, suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
 from tasks.sources.archive import DataFiles, HubFiles
 from tasks.spec import ProbeSpec, TaskSpec
-from tasks.streams import STREAMS, Stream
+from tasks.streams import STREAMS, Scenario, Stream
+
+_SCENARIOS: dict[Scenario, str] = {
+    "task-incremental": "predicting is told which task a text is of",
+    "domain-incremental": "the same labels on other texts; predicting is not told which task a text is of",
+    "class-incremental": "every task brings new labels; predicting is not told which task a text is of, and chooses "
+    "among the labels of all tasks so far",
+}
+"""What a scenario asks of predictions."""
 
 
 def listing(kind: str) -> str:
     """One line for each suite, stream, task, probe, strategy or backbone; below, plugins that can't be used."""
     rows: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
         "suites": _suite_lines,
-        "streams": lambda: ((stream.name, " -> ".join(stream.tasks)) for stream in STREAMS),
+        "streams": lambda: map(_stream_line, STREAMS),
         "tasks": lambda: (_task_line(entry) for entry in all_tasks()),
         "probes": lambda: ((probe.name, probe.description) for probe in PROBES),
         "strategies": lambda: (_strategy_line(name, broken) for name in strategy_names()),
@@ -106,10 +114,22 @@ def _suite(name: str) -> str:
     return "\n".join([f"suite {name}", "", *lines])
 
 
+def _stream_line(stream: Stream) -> tuple[str, str]:
+    orders = f", {len(stream.orders) + 1} orders" if stream.orders else ""
+    return stream.name, f"{' -> '.join(stream.tasks)} ({stream.scenario}{orders})"
+
+
 def _stream(stream: Stream) -> str:
+    heads = dict.fromkeys(stream.head_of(task) for task in stream.tasks)
     return _table(
         f"stream {stream.name}",
-        [("about", stream.description), ("order", " -> ".join(stream.tasks)), ("scenario", stream.scenario)],
+        [
+            ("about", stream.description),
+            ("order" if not stream.orders else "order 1", " -> ".join(stream.tasks)),
+            *((f"order {number}", " -> ".join(order)) for number, order in enumerate(stream.orders, start=2)),
+            ("scenario", f"{stream.scenario}: {_SCENARIOS[stream.scenario]}"),
+            ("heads" if len(heads) > 1 else "head", ", ".join(heads)),
+        ],
     )
 
 

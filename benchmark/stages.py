@@ -64,8 +64,9 @@ def path(study: Study, cell: Cell) -> list[Node]:
 
 def stage_tasks(study: Study, cell: Cell) -> list[list[Task]]:
     """The tasks of each stage of a run."""
-    own = {task.name: task for task in study.tasks}
-    return [[own[task.name] for task in stage] for stage in cell.strategy.stages(study.tasks)]
+    tasks = study.in_order(cell)
+    own = {task.name: task for task in tasks}
+    return [[own[task.name] for task in stage] for stage in cell.strategy.stages(tasks)]
 
 
 def stages(study: Study, cell: Cell) -> list[Stage]:
@@ -86,7 +87,10 @@ def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell) ->
         saved: What is kept of the step after which it is measured; None for the start itself.
         cell: The run; most strategies predict with the weights as they are, whatever they remember.
     """
-    tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.outputs] for task in study.tasks}
+    tests = {
+        task.name: [task.test.sha256, task.spec.metrics, task.spec.main, _head(task), task.spec.told_apart]
+        for task in study.tasks
+    }
     lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
     probes = {probe.name: probe.sha256 for probe in study.probes}
     how = _signed(cell, cell.strategy.fingerprint_prediction())
@@ -118,9 +122,14 @@ def plan(paths: Sequence[Sequence[Node]], to_do: set[str]) -> Plan:
 
 
 def _training_data(study: Study, task: Task) -> Mapping[str, object]:
-    """What decides the batches of a task and its head."""
+    """What decides the batches of a task and its head; which classes are open follows from those of the history."""
     (length,) = [plan.max_length for plan in study.suite.tasks if plan.spec.name == task.name]
-    return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": [task.head, task.outputs]}
+    return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": _head(task)}
+
+
+def _head(task: Task) -> list[object]:
+    """What tells a task's output weights, what they mean, and which of them the task teaches."""
+    return [task.head, task.outputs, task.spec.labels, task.spec.own]
 
 
 def _signed(cell: Cell, acts: dict[str, object]) -> dict[str, object]:

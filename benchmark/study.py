@@ -72,6 +72,10 @@ class Study:
         (found,) = [task for task in self.tasks if task.name == name]
         return found
 
+    def in_order(self, cell: Cell) -> list[Task]:
+        """The tasks in the order in which a run learns them; elsewhere they stand in the stream's."""
+        return [self.task(name) for name in cell.order.tasks]
+
     def task_infos(self) -> list[TaskInfo]:
         """What records say of the tasks."""
         return [
@@ -80,6 +84,7 @@ class Study:
                 kind=task.spec.kind,
                 metric=task.spec.main,
                 head=task.head,
+                own_labels=list(task.spec.own),
                 train_examples=len(task.train.examples),
                 test_examples=len(task.test.examples),
                 truncated_share=task.test.truncated,
@@ -122,7 +127,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         raise UserError(str(error)) from error
     for task in tasks:
         if missing := untrained_labels(task):
-            share = f"{len(missing)} of {len(task.spec.labels)} labels"
+            share = f"{len(missing)} of {len(task.spec.own or task.spec.labels)} labels"
             say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
     suite = _checked(suite, backbone, tasks, team, say)
     made_by = _provenance(suite, backbone, tasks, probes, team)
@@ -147,9 +152,10 @@ def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, sa
     """
     refused: list[str] = []
     left: list[Cell] = []
+    named = {task.name: task for task in tasks}
     for cell in suite.cells:
         try:
-            cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
+            cell.strategy.check(backbone.body, layer_names(backbone.body), [named[name] for name in cell.order.tasks])
             if team.parts > 1 and not cell.strategy.divisible:
                 raise ValueError("it needs whole batches: it can't train on several processes or with --accumulate")
         except ValueError as error:

@@ -11,18 +11,29 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.backbones import BackboneSpec, resolve_backbone
 from benchmark.catalogue import Entry, find_task
 from benchmark.errors import UserError, unknown
+from benchmark.orders import (
+    Order,
+    OrderDraw,
+    OrderField,
+    OrderFile,
+    StreamField,
+    StreamFile,
+    resolve_orders,
+    resolve_stream,
+)
 from benchmark.plugins import Origin, origin_of
 from benchmark.registry import EVERY, build_strategy, plain, shown, strategy_names, strategy_origin, strategy_plugin
 from benchmark.suite_files import parse_suite, parse_value, suite_text
 from strategies.base import Training
 from tasks.catalogue import PROBES, TASKS
-from tasks.spec import ProbeSpec, TaskSpec
-from tasks.streams import STREAMS, Stream
+from tasks.scenarios import arrange
+from tasks.spec import ProbeSpec, TaskError, TaskSpec
+from tasks.streams import Stream
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
@@ -37,12 +48,6 @@ def _distinct(values: list[Any]) -> list[Any]:
     if repeated:
         raise ValueError(f"{repeated[0]} is in it twice")
     return values
-
-
-def _name_or_names(value: object) -> object:
-    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
-        raise ValueError("it should be the name of a stream, or a list of task names")
-    return value
 
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)]
@@ -65,8 +70,11 @@ class SuiteFile(BaseModel):
 
     description: str
     backbone: str
-    stream: Annotated[str | list[str], BeforeValidator(_name_or_names)]
-    """Name of a stream, or task names in order."""
+    stream: StreamField
+    """Name of a stream, task names in order, or ``{tasks: [...], scenario: ..., orders: [...]}``."""
+    orders: OrderField = OrderFile()
+    """Orders that are run, each with every seed: numbers of the stream's (1 is that of its tasks) or lists of tasks,
+    ``{draw: N, seed: S}`` for some drawn at random, or all."""
     probes: Annotated[list[str], AfterValidator(_distinct)] = []
     seeds: Seeds = [0]
     train_examples: Count | None = None
@@ -96,6 +104,8 @@ class Overrides:
     backbone: str | None = None
     limit: int | None = None
     """At most this many examples of each split of each task."""
+    orders: str | Sequence[int] | None = None
+    """``all``, or numbers of the stream's orders."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,9 @@ class Cell:
     """One run to be done.
 
     Attributes:
-        name: ``STRATEGY-seedN``, for people.
+        name: ``STRATEGY-seedN``, or ``STRATEGY-orderM-seedN`` for another order than the stream's own; for people.
         strategy: With its settings.
+        order: In which the tasks are learned.
         seed: Decides heads, order of examples, dropout and whatever the strategy draws.
         settings: Everything that was resolved, as it goes into the record.
         origin: The plugin that the strategy comes from; None if it is shipped.
@@ -123,6 +134,7 @@ class Cell:
 
     name: str
     strategy: Strategy
+    order: Order
     seed: int
     settings: dict[str, Any]
     origin: Origin | None = None
@@ -187,6 +199,8 @@ def _override(raw: dict[str, Any], overrides: Overrides) -> None:
         raw["backbone"] = overrides.backbone
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
+    if overrides.orders is not None:
+        raw["orders"] = overrides.orders if isinstance(overrides.orders, str) else list(overrides.orders)
     if overrides.strategies is not None:
         names = strategy_names() if EVERY in overrides.strategies else overrides.strategies
         for name in {*names, *overrides.strategies} - {EVERY}:
@@ -230,6 +244,8 @@ def _explain(error: ValidationError, title: str) -> UserError:
         known = {
             "training": [field.name for field in fields(Training)],
             "tasks": list(TaskSettings.model_fields),
+            "stream": [name for name in StreamFile.model_fields if name != "shipped"],
+            "orders": list(OrderDraw.model_fields),
         }.get(path[0] if len(path) > 1 else "", list(SuiteFile.model_fields))
         inside = f" in {'.'.join(path[:-1])}" if len(path) > 1 else ""
         return UserError(f"suite {title}: {unknown(f'key{inside}', path[-1], known)}")
@@ -239,7 +255,8 @@ def _explain(error: ValidationError, title: str) -> UserError:
 
 
 def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
-    stream = _stream(file.stream)
+    stream = resolve_stream(file.stream)
+    orders = resolve_orders(stream, file.orders)
     tasks = {name: find_task(name, TASKS) for name in (*stream.tasks, *file.tasks)}
     probes = {spec.name: spec for spec in PROBES}
     for name in file.tasks:
@@ -248,7 +265,11 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
     for name in file.probes:
         if name not in probes:
             raise unknown("probe", name, probes)
-    plans = tuple(_plan(tasks[name], file, overrides.limit) for name in stream.tasks)
+    try:
+        specs = arrange(stream, [tasks[name].spec for name in stream.tasks])
+    except TaskError as error:
+        raise UserError(f"suite {title}: {error}") from error
+    plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, overrides.limit) for spec in specs)
     backbone = resolve_backbone(file.backbone)
     shared = {
         "suite": title,
@@ -271,10 +292,19 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
         for label, settings in _variants(title, name, given or {}):
             strategy, origin = build_strategy(name, settings), strategy_origin(name)
             resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
-            cells += [
-                Cell(f"{label}-seed{seed}", strategy, seed, {**shared, "strategy": resolved, "seed": seed}, origin)
-                for seed in file.seeds
-            ]
+            for order, seed in product(orders, file.seeds):
+                # Nothing is said of the stream's own order, so that a run's record keeps its name if others are added.
+                other = {} if order.number == 1 else {"order": list(order.tasks)}
+                cells.append(
+                    Cell(
+                        f"{label}-order{order.number}-seed{seed}" if other else f"{label}-seed{seed}",
+                        strategy,
+                        order,
+                        seed,
+                        {**shared, "strategy": resolved, "seed": seed, **other},
+                        origin,
+                    )
+                )
     return Suite(
         title,
         file.description,
@@ -287,17 +317,6 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
         tuple(cells),
         every=EVERY in (overrides.strategies or ()),
     )
-
-
-def _stream(named: str | list[str]) -> Stream:
-    if isinstance(named, str):
-        for stream in STREAMS:
-            if stream.name == named:
-                return stream
-        raise unknown("stream", named, [stream.name for stream in STREAMS])
-    if not named or len(set(named)) != len(named):
-        raise UserError("the suite's stream needs at least one task, and each only once")
-    return Stream("-".join(named), "tasks named by the suite", tuple(named))
 
 
 def _plan(entry: Entry, file: SuiteFile, limit: int | None) -> TaskPlan:

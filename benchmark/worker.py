@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.backbone import Model
 from benchmark.checkpoints import Keeper, Stopped, changed_weights, restore_weights, tensors_of
 from benchmark.errors import UserError
+from benchmark.growing import open_classes
 from benchmark.jobs import Job
 from benchmark.loop import Diverged, Watch, evaluate, finish_stage, select_trainable, train_stage
 from benchmark.provenance import peak_memory, reset_peak_memory
@@ -167,6 +168,7 @@ class Walk:
         self.nodes: list[Node] = path(self.study, cell)
         self.groups = stage_tasks(self.study, cell)
         self.stages = stages(self.study, cell)
+        self.tasks = {task.name: task for task in self.study.in_order(cell)}
 
     def finish(self, place: int, measured: bool) -> None:
         """Does a step and what it needs, as far as it is not done, and measures what comes of it if it should."""
@@ -202,6 +204,7 @@ class Walk:
                 if not self._read(place):
                     self._do(place)
         assert self.worker.learner is not None
+        self.worker.learner.tasks = self.tasks  # a run of another order may have brought it here
         return self.worker.learner
 
     def _is_at(self, place: int) -> bool:
@@ -243,6 +246,7 @@ class Walk:
         earlier = 0.0
         if node.step == "train":
             select_trainable(learner, {task.head for task in group})
+            open_classes(learner.model, [task for before in self.groups[: node.stage + 1] for task in before])
             self.worker.lane.enter(self._named(node))
             keeper = self.worker.keeper(node.key)
             trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, self.worker.lane, keeper)
@@ -283,7 +287,7 @@ def new_learner(study: Study, seed: int) -> Learner:
     model = Model(copy.deepcopy(study.backbone.body), study.backbone.pooling)
     for task in study.tasks:
         if task.head not in model.heads:
-            model.add_head(task.head, task.outputs, seed)
+            model.add_head(task.head, task.outputs, seed, grows=task.own is not None)
     model.to(study.device)
     tasks = {task.name: task for task in study.tasks}
     training, untrained = study.suite.training, snapshot(tensors_of(model))

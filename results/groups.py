@@ -29,12 +29,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Variant:
-    """One strategy with one choice of hyperparameters: its runs differ only in the seed."""
+    """One strategy with one choice of hyperparameters: its runs differ only in the seed and the order of the tasks."""
 
     label: str
     """The strategy's name, and in parentheses the hyperparameters that tell it from others of that name."""
     runs: list[Run]
-    """Finished and failed, by seed."""
+    """Finished and failed, by order and seed."""
 
     @property
     def finished(self) -> list[FinishedRun]:
@@ -55,10 +55,10 @@ class Variant:
 def protocol(run: Run) -> dict[str, str]:
     """Everything on which two runs must agree to be compared, flattened to ``a.b`` -> JSON text.
 
-    That is every setting but the strategy and the seed, and what the record knows beyond its settings: the
+    That is every setting but the strategy, the order and the seed, and what the record knows beyond its settings: the
     tasks with their metrics and sizes, the very rows that were used, and the backbone.
     """
-    settings = {name: value for name, value in run.settings.items() if name not in ("strategy", "seed")}
+    settings = {name: value for name, value in run.settings.items() if name not in ("strategy", "order", "seed")}
     facts = {
         "suite": run.suite,
         "stream": run.stream,
@@ -88,7 +88,7 @@ def protocol_groups(runs: Sequence[Run]) -> list[Group]:
 
 
 def variants(runs: Sequence[Run]) -> list[Variant]:
-    """Gathers the runs of one protocol by strategy and hyperparameters, sorted by both, then by seed.
+    """Gathers the runs of one protocol by strategy and hyperparameters, sorted by both, then by order and seed.
 
     Raises:
         RecordError: two records are of the same cell, so a mean would count it twice.
@@ -97,12 +97,20 @@ def variants(runs: Sequence[Run]) -> list[Variant]:
     if len(protocol_groups(runs)) > 1:
         raise ValueError("runs of different protocols can't share a table; split them with protocol_groups")
     by_strategy: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in sorted(runs, key=lambda run: run.seed):
+    for run in sorted(runs, key=lambda run: (run.order.number, run.learned_in, run.seed)):
         by_strategy[run.strategy][json.dumps(_hyperparameters(run), sort_keys=True)].append(run)
     found = list(chain.from_iterable(_name_variants(same) for _, same in sorted(by_strategy.items())))
     for variant in found:
-        _refuse_repeated_seeds(variant)
+        _refuse_repeated_cells(variant)
     return found
+
+
+def by_order(runs: Sequence[Run]) -> list[list[Run]]:
+    """Splits runs by the order of their tasks, the stream's own first."""
+    found: dict[tuple[int, tuple[str, ...]], list[Run]] = defaultdict(list)
+    for run in runs:
+        found[run.order.number, tuple(run.learned_in)].append(run)
+    return [found[order] for order in sorted(found)]
 
 
 def _name_variants(by_settings: Mapping[str, list[Run]]) -> list[Variant]:
@@ -114,11 +122,14 @@ def _name_variants(by_settings: Mapping[str, list[Run]]) -> list[Variant]:
     return [Variant(_label(members[index][0].strategy, differences[index]), members[index]) for index in order]
 
 
-def _refuse_repeated_seeds(variant: Variant) -> None:
-    seeds = [run.seed for run in variant.runs]
-    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if repeated:
-        raise RecordError(f"{variant.label}: several records of seed {repeated[0]} with the same settings")
+def _refuse_repeated_cells(variant: Variant) -> None:
+    """A cell is a seed and an order: two numbers may stand for the same order where suites number theirs otherwise."""
+    seen = set()
+    for run in variant.runs:
+        cell = run.seed, tuple(run.learned_in)
+        if cell in seen:
+            raise RecordError(f"{variant.label}: several records of {run.replicate} with the same settings")
+        seen.add(cell)
 
 
 def _hyperparameters(run: Run) -> dict[str, Any]:

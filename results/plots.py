@@ -1,6 +1,7 @@
 """The figures: every function takes runs of one protocol and returns what ``style.save`` writes.
 
-Failed runs are left out, and every figure says above it which; at least one run must have finished.
+What is drawn over stages takes runs of one order of the tasks. Failed runs are left out, and every figure says above it
+which; at least one run must have finished.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from results import metrics
-from results.groups import Variant, variants
+from results.groups import Variant, by_order, variants
 from results.record import FinishedRun, Run
 from results.style import (
     FONT_POINTS,
@@ -171,7 +172,8 @@ def _shown(runs: Sequence[Run]) -> tuple[list[Variant], str]:
 def _failed_share(variant: Variant) -> str:
     if not variant.finished:
         return variant.label
-    return f"{len(variant.failed)} of {len(variant.runs)} seeds of {variant.label}"
+    counted = "seeds" if len(by_order(variant.runs)) == 1 else "runs"
+    return f"{len(variant.failed)} of {len(variant.runs)} {counted} of {variant.label}"
 
 
 def _longest(shown: Sequence[Variant]) -> FinishedRun:

@@ -30,6 +30,8 @@ class TaskInfo(_Strict):
     """Name of the main metric: the one in the score matrix. Every one is in [0, 1], larger is better."""
     head: str
     """Tasks that share a head share their output weights."""
+    own_labels: list[str] = []
+    """Of the labels of a head that grows (class-incremental) those that this task teaches; empty for all."""
     train_examples: int
     test_examples: int
     truncated_share: float = 0.0
@@ -38,6 +40,16 @@ class TaskInfo(_Strict):
     """Labels of the task that no training example has: they can't be learned, and count as wrong where tested."""
     split: str
     """Where the split comes from, in words; scores on a split of our own are not published test scores."""
+
+
+class Order(_Strict):
+    """In which order a run learned the tasks of its stream."""
+
+    number: int = 1
+    """1 is the stream's own order, in which the columns of `Run.scores` stand; others are numbered by suite or stream.
+    """
+    tasks: list[str] = []
+    """Their names; empty in records from before there were other orders, for that of the columns."""
 
 
 class StageCost(_Strict):
@@ -113,7 +125,7 @@ class Provenance(_Strict):
 
 
 class Run(_Strict):
-    """One strategy trained over one stream with one seed.
+    """One strategy trained over one stream, in one order, with one seed.
 
     Row ``s`` of ``scores``, ``metrics``, ``probes`` and ``drift`` is the state after ``s`` stages; row 0 is
     the pretrained backbone with untrained heads. S is the number of stages, T of tasks. Where a run failed,
@@ -127,6 +139,7 @@ class Run(_Strict):
     backbone: str
     strategy: str
     seed: int
+    order: Order = Order()
     tasks: list[TaskInfo]
     stages: list[list[str]]
     """Names of the tasks that each stage trained together, in order; ``joint`` has one stage with all.
@@ -181,10 +194,22 @@ class Run(_Strict):
             raise ValueError(f"costs has {len(self.costs)} entries, {stages} expected")
         if len(self.losses) not in (0, stages):
             raise ValueError(f"losses has {len(self.losses)} entries, {stages} or none expected")
+        if self.order.tasks and sorted(self.order.tasks) != sorted(names):
+            raise ValueError("order.tasks and tasks name different tasks")
         unknown = {name for stage in self.stages for name in stage} - set(names)
         if unknown:
             raise ValueError(f"stages name unknown tasks: {', '.join(sorted(unknown))}")
         return self
+
+    @property
+    def replicate(self) -> str:
+        """What tells a run from others of its strategy and settings, in words: its seed, and an order of its own."""
+        return f"seed {self.seed}" + (f", order {self.order.number}" if self.order.number != 1 else "")
+
+    @property
+    def learned_in(self) -> list[str]:
+        """Names of the tasks in the order in which the run learns them."""
+        return self.order.tasks or [task.name for task in self.tasks]
 
     @property
     def failed(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from results import plots, render, tables
-from results.groups import Group, protocol_groups, slug, variants
+from results.groups import Group, by_order, protocol_groups, slug, variants
 from results.record import RecordError, Run, finished_runs, write_atomically
 from results.style import save
 
@@ -35,7 +35,7 @@ def console_summary(runs: Sequence[Run]) -> str:
         RecordError: there are no runs, or two records are of the same cell.
     """
     found = [render.console(tables.forgetting_text(group.runs, group.title)) for group in _groups(runs)]
-    legend = "↑ larger is better, ↓ smaller is better, ± standard deviation over seeds, – undefined"
+    legend = "↑ larger is better, ↓ smaller is better, ± standard deviation over seeds and orders, – undefined"
     return "\n\n".join([*found, legend])
 
 
@@ -75,9 +75,14 @@ def _score_matrices(runs: Sequence[Run]) -> str:
 
 
 def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
-    yield from save(plots.scores_over_stages(runs), folder / "scores_over_stages")
-    for number, figure in enumerate(plots.score_matrices(runs), start=1):
-        yield from save(figure, folder / f"score_matrices_{number}")
+    orders = [same for same in by_order(runs) if finished_runs(same)]
+    for place, same in enumerate(orders):  # what is drawn over stages needs the same task in each of them
+        number = same[0].order.number
+        alike = [before for before in orders[:place] if before[0].order.number == number]  # suites may number otherwise
+        name = f"order_{number}{'b' * len(alike)}_" if len(orders) > 1 else ""
+        yield from save(plots.scores_over_stages(same), folder / f"{name}scores_over_stages")
+        for number, figure in enumerate(plots.score_matrices(same), start=1):
+            yield from save(figure, folder / f"{name}score_matrices_{number}")
     finished = finished_runs(runs)
     for probe, measure in tables.main_measures(finished):
         figure = plots.retention_against_learning(runs, probe, measure)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from results import metrics
-from results.groups import Variant, variants
+from results.groups import Variant, by_order, variants
 from results.record import Failure, FinishedRun, Run
 from results.render import FAILED, UNDEFINED, TextTable
 
@@ -21,7 +21,7 @@ class Column:
     """One measure of a run: how it is computed, named, explained and shown."""
 
     name: str
-    """In data frames and CSV; the standard deviation over seeds is ``<name>_std``."""
+    """In data frames and CSV; the standard deviation over runs is ``<name>_std``."""
     header: str
     better: str
     """An arrow: up if larger is better, down if smaller is."""
@@ -44,10 +44,11 @@ def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
 
 
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per strategy and choice of hyperparameters: mean and sample standard deviation over seeds.
+    """One row per strategy and choice of hyperparameters: mean and sample standard deviation over seeds and orders.
 
-    Both are over finished runs, whose number is ``seeds``; ``failed`` is the number of the others. A mean is
-    missing where it is undefined for a seed or no run finished; a deviation also with fewer than two seeds.
+    Both are over finished runs, whose number is ``seeds`` (each order of a seed counts by itself); ``failed`` is the
+    number of the others. A mean is missing where it is undefined for a run or no run finished; a deviation also with
+    fewer than two runs.
 
     Raises:
         ValueError: the runs are of several protocols.
@@ -59,13 +60,13 @@ def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 def forgetting_text(runs: Sequence[Run], title: str) -> TextTable:
     """The forgetting table for readers, with a line on every failed run and a note on every column."""
-    columns = forgetting_columns(runs)
+    columns, counted = forgetting_columns(runs), _counted(runs)
     rows = [
-        [row["strategy"], _seeds(row), *(_cell(row, column) for column in columns)]
+        [row["strategy"], _finished(row), *(_cell(row, column) for column in columns)]
         for row in forgetting_table(runs).to_dict("records")
     ]
-    headers = ["strategy", "seeds", *(f"{column.header} {column.better}".strip() for column in columns)]
-    notes = [*_GENERAL_NOTES, *(column.note for column in columns)]
+    headers = ["strategy", counted, *(f"{column.header} {column.better}".strip() for column in columns)]
+    notes = [*_general_notes(counted), *(column.note for column in columns)]
     failures = [
         line for variant in variants(runs) for run in variant.runs for line in _failure_lines(run, variant.label)
     ]
@@ -75,12 +76,12 @@ def forgetting_text(runs: Sequence[Run], title: str) -> TextTable:
 def failures_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per failed run: the stage that failed (1 is the first, 0 the untrained model), its tasks, the reason."""
     lines = [
-        (variant.label, run.seed, run.failure.stage + 1, _tasks(run, run.failure), run.failure.reason)
+        (variant.label, run.seed, run.order.number, run.failure.stage + 1, _tasks(run, run.failure), run.failure.reason)
         for variant in variants(runs)
         for run in variant.runs
         if run.failure is not None
     ]
-    return pd.DataFrame(lines, columns=["strategy", "seed", "stage", "tasks", "reason"])
+    return pd.DataFrame(lines, columns=["strategy", "seed", "order", "stage", "tasks", "reason"])
 
 
 def score_matrix(run: Run) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def score_matrix_text(run: Run, label: str) -> TextTable:
     """The score matrix for readers; that of a failed run says so."""
     matrix = score_matrix(run)
     rows = [[str(name), *map(_score, values)] for name, values in zip(matrix.index, run.scores, strict=True)]
-    title, headers = f"Scores, {label}, seed {run.seed}", ["state", *matrix.columns]
+    title, headers = f"Scores, {label}, {run.replicate}", ["state", *matrix.columns]
     return TextTable(title, headers, rows, failures=_failure_lines(run, label))
 
 
@@ -143,17 +144,22 @@ def _long(
     rows_of: Callable[[Run], Iterator[list[tuple[tuple[str, ...], float]]]],
 ) -> pd.DataFrame:
     lines = [
-        (variant.label, run.seed, row, *keys, value)
+        (variant.label, run.seed, run.order.number, row, *keys, value)
         for variant in variants(runs)
         for run in variant.runs
         for row, values in enumerate(rows_of(run))
         for keys, value in values
     ]
-    return pd.DataFrame(lines, columns=["strategy", "seed", "row", *names, "value"])
+    return pd.DataFrame(lines, columns=["strategy", "seed", "order", "row", *names, "value"])
 
 
 def _pairs(nested: dict[str, dict[str, float]]) -> list[tuple[tuple[str, ...], float]]:
     return [((outer, inner), value) for outer, values in nested.items() for inner, value in values.items()]
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """What means are over: ``seeds``, or ``runs`` where these are of several orders."""
+    return "seeds" if len(by_order(runs)) == 1 else "runs"
 
 
 def _summary(variant: Variant, columns: Sequence[Column]) -> dict[str, object]:
@@ -166,7 +172,7 @@ def _summary(variant: Variant, columns: Sequence[Column]) -> dict[str, object]:
     return row
 
 
-def _seeds(row: Mapping[Hashable, Any]) -> str:
+def _finished(row: Mapping[Hashable, Any]) -> str:
     """The number of finished runs, and of failed ones if there are any."""
     return f"{row['seeds']}, {row['failed']} {FAILED}" if row["failed"] else str(row["seeds"])
 
@@ -180,7 +186,7 @@ def _failure_lines(run: Run, label: str) -> list[str]:
     where = f"in stage {number} of {stages} ({tasks})" if number else "before stage 1, measuring the untrained model"
     if len(reason) > _REASON_CHARACTERS:
         reason = reason[: _REASON_CHARACTERS - 1] + "…"
-    return [f"{label}, seed {run.seed}, failed {where}: {reason}."]
+    return [f"{label}, {run.replicate}, failed {where}: {reason}."]
 
 
 def _tasks(run: Run, failure: Failure) -> str:
@@ -237,13 +243,15 @@ def _seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-_GENERAL_NOTES = [
-    "R[s, t] is the main score of task t after s stages, in [0, 1], larger is better; row 0 is the "
-    "pretrained model with untrained heads, row S the end. Arrows point to better values",
-    f"Means over the seeds whose run finished, with ± one sample standard deviation where there are several; "
-    f"{UNDEFINED} is undefined: a run of one stage (joint) has no sequence in which to forget",
-]
-_GENERAL_NOTES = [note + "." for note in _GENERAL_NOTES]
+def _general_notes(counted: str) -> list[str]:
+    over = "seeds" if counted == "seeds" else "seeds and orders of the tasks"
+    return [
+        "R[s, t] is the main score of task t after s stages, in [0, 1], larger is better; row 0 is the "
+        "pretrained model with untrained heads, row S the end. Arrows point to better values.",
+        f"Means over the {over} whose run finished, with ± one sample standard deviation where there are several; "
+        f"{UNDEFINED} is undefined: a run of one stage (joint) has no sequence in which to forget.",
+    ]
+
 
 _SCORE_COLUMNS = [
     Column(

@@ -48,6 +48,10 @@ class Task(Protocol):
     def classes(self) -> int | None:
         """How many classes every row chooses among; None where the choices are places in a text."""
 
+    @property
+    def own(self) -> Sequence[int] | None:
+        """Of the classes those that this task teaches, where others are other tasks'; None for all."""
+
     def unlabelled(self, batch: Any, /) -> Batch:
         """What a batch of any task has to read, as a question to this one: its labels are made up."""
 
@@ -112,8 +116,9 @@ class Learner:
         model: Body and heads; ``model(task, batch)`` gives the batch's rows.
         layers: Layer -> names of its parameters, from the input up. The body only.
         heads: Head -> names of its parameters.
-        tasks: Name -> task, of the whole stream. Their data is none of a strategy's business: what it may see of a
-            stage's it gets with the stage, what it needs of earlier ones it keeps in `state`.
+        tasks: Name -> task, of the whole stream, in the order in which the run learns them. Their data is none of a
+            strategy's business: what it may see of a stage's it gets with the stage, what it needs of earlier ones it
+            keeps in `state`.
         training: How stages are trained.
         seed: Of the run; derive generators from it, never use the global one.
         untrained: Name -> parameter or buffer before the first stage, not to be changed. To start again from, as from
@@ -160,6 +165,21 @@ class Learner:
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that train in this stage, by name: body and heads."""
         return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+
+    def known_classes(self, task: Task) -> list[int] | None:
+        """The classes that were open once a task had been learned, sorted: its own and those of tasks before it.
+
+        Of a head that grows with the stream (class-incremental); None of one that always has all of its classes.
+        """
+        if task.own is None:
+            return None
+        known: set[int] = set()
+        for other in self.tasks.values():
+            if other.head == task.head:
+                known |= set(other.own or ())
+            if other.name == task.name:
+                break
+        return sorted(known)
 
     def state_bytes(self) -> int:
         """Bytes of all tensors in `state`, storage that several of them share counted once."""
@@ -286,7 +306,11 @@ class Strategy:
         """
 
     def predicting(self, learner: Learner, task: Task) -> AbstractContextManager[None]:
-        """As long as it lasts, the model predicts this task: may put other weights in place, and those back after."""
+        """As long as it lasts, the model predicts this task: may put other weights in place, and those back after.
+
+        Where the scenario hides which task a text is of (domain- and class-incremental streams), the task that is given
+        here and to `Learner.rows` is the same for all: it has the head's name, and none of the learner's tasks is it.
+        """
         return nullcontext()
 
     def penalty(self, learner: Learner) -> Tensor | None:

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from strategies.base import Batch, Learner, Neutral, Rows, Stage, Strategy, Task
+from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
 from strategies.memory import (
     Drawn,
     Policy,
@@ -32,8 +32,9 @@ class Derpp(Strategy):
     DER++ of Buzzega et al. 2020 (arXiv:2004.07211); ``beta=0`` is their DER, ``alpha=0`` is ``replay`` with weight
     beta. The two terms draw x' and x'' from memory independently, as in the paper's algorithm. The squared error is
     the mean over the classes and rows of a task's drawn examples, as in the authors' code (the paper writes the
-    squared norm, a sum over classes); of the places in a text only those count where an answer may be, and all rows
-    count alike. Earlier heads are trained, as in ``replay``.
+    squared norm, a sum over classes); of the places in a text only those count where an answer may be, of a head that
+    grows (class-incremental) only the classes that were open when the logits were taken, and all rows count alike.
+    Earlier heads are trained, as in ``replay``.
 
     Deviations: memory and logits are taken when a stage ends, from the trained model in eval mode; the authors take
     them example by example while it trains, so that logits come from all along the way, and also replay examples
@@ -86,7 +87,7 @@ class Derpp(Strategy):
             return loss
         if self.alpha > 0:
             drawn = draw(learner, self.replay_batch, "logits")
-            errors = [part.share * _squared_error(learner.rows(part.task, part.batch), part) for part in drawn]
+            errors = [part.share * _squared_error(learner, part) for part in drawn]
             loss = loss + self.alpha * torch.stack(errors).sum()
         if self.beta > 0:
             loss = loss + self.beta * replay_loss(learner, draw(learner, self.replay_batch, "replay"))
@@ -105,27 +106,30 @@ class Derpp(Strategy):
                 continue
             logits: list[Tensor] = []
             for part in held_batches(learner, task.name):
-                values, of_row, owner = _open_logits(learner.rows(task, part.batch))
+                values, of_row, owner = _open_logits(learner, part)
                 sizes = torch.bincount(owner[of_row], minlength=len(part.batch)).tolist()
                 logits += torch.split(values.cpu(), sizes)
             put_beside(learner, task.name, "logits", logits)
 
 
-def _open_logits(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    """All logits but those of shut places, example by example.
+def _open_logits(learner: Learner, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits of examples, one after another, but those of shut places and of classes unknown when they were kept.
 
     Returns:
         The logits (M,), the row that each came from (M,), and the owner of each row; rows sorted by owner.
     """
+    rows = learner.rows(drawn.task, drawn.batch)
     order = rows.owner.argsort(stable=True)
     logits = rows.logits[order]
+    if (known := learner.known_classes(drawn.task)) is not None:
+        logits = logits[:, known]
     allowed = logits != torch.finfo(logits.dtype).min  # not >, so that what is no number stays and is noticed
     return logits.float()[allowed], allowed.nonzero()[:, 0], rows.owner[order]
 
 
-def _squared_error(rows: Rows, drawn: Drawn) -> Tensor:
+def _squared_error(learner: Learner, drawn: Drawn) -> Tensor:
     """Squared distance of logits to those remembered: its mean over a row's choices, and over rows."""
-    values, of_row, owner = _open_logits(rows)
+    values, of_row, owner = _open_logits(learner, drawn)
     before = torch.cat(drawn.beside["logits"]).to(values.device)
     choices = torch.bincount(of_row, minlength=len(owner))
     return ((values - before).square() / choices[of_row]).sum() / len(owner)

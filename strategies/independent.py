@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,8 +18,8 @@ class Independent(Strategy):
     """Fine-tunes the pretrained backbone on each task by itself, and predicts each task with its own model.
 
     What a task reaches alone: the reference for forward transfer and intransigence, and what a continual learner has
-    to come near with less memory. Every stage begins with the pretrained body and the task's untrained head. Tasks that
-    share a head (domain-incremental streams) share its name only: each trains, keeps and uses one of its own.
+    to come near with less memory. Every stage begins with the pretrained body and the task's untrained head. It must be
+    told which task a text is of, so it refuses tasks that share a head (domain- and class-incremental streams).
 
     A task whose stage has not come is predicted with the pretrained body and its untrained head. Probes and drift are
     measured on the body of the last stage.
@@ -29,6 +29,21 @@ class Independent(Strategy):
     """
 
     name: ClassVar[str] = "independent"
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses tasks that are not told apart.
+
+        Raises:
+            ValueError: two share a head.
+        """
+        first: dict[str, str] = {}
+        for task in tasks:
+            if task.head in first:
+                raise ValueError(
+                    f"it predicts each task with a model of its own, but {first[task.head]} and {task.name} share the "
+                    f"head {task.head}: predicting is not told which task a text is of"
+                )
+            first[task.head] = task.name
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """The first stage is that of ``naive``; every other one begins anew."""

@@ -24,8 +24,9 @@ class LwF(Strategy):
     over the earlier heads (section 3 of the paper sums over old tasks). The teacher runs in eval mode. Earlier heads
     train too, on this term alone.
 
-    Tasks that share a head are one: the sum is over earlier heads, and a shared head also trains on its task. How many
-    rows a head has differs between tasks, so the loss of a batch is not that of its parts: it trains on whole batches.
+    Tasks that share a head are one: the sum is over earlier heads, and a shared head also trains on its task. Where it
+    grows (class-incremental), KL is between the softmaxes over the classes that the teacher knew. How many rows a head
+    has differs between tasks, so the loss of a batch is not that of its parts: it trains on whole batches.
 
     Deviations: the paper has the cross-entropy in place of KL, which has the same gradient, and no T^2, which keeps
     the term's size independent of T (Hinton et al. 2015, arXiv:1503.02531). Its warm-up, in which only the new head
@@ -72,7 +73,10 @@ class LwF(Strategy):
                 continue  # of a task that trains in the same stage
             question = old.unlabelled(batch)
             wanted = _answers(learner, old, question, learner.state["teacher"])
-            loss = loss + self.lam * self._distance(wanted, learner.rows(old, question).logits.float())
+            given = learner.rows(old, question).logits.float()
+            if (known := learner.known_classes(old)) is not None:
+                wanted, given = wanted[:, known], given[:, known]
+            loss = loss + self.lam * self._distance(wanted, given)
         return loss
 
     def _distance(self, teacher: Tensor, student: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from tasks.sources.archive import Archive
+from tasks.sources.base import SourceError, Splits
 from tasks.spec import TaskError, TaskSpec
 
 IGNORED = -100
@@ -126,6 +130,32 @@ class Task(ABC):
         return self.outputs
 
     @property
+    def own(self) -> tuple[int, ...] | None:
+        """Of the classes those that this task teaches, where others are other tasks'; None for all."""
+        return tuple(label_ids(self.spec, self.spec.own)) if self.spec.own else None
+
+    def question(self) -> Task:
+        """What predicting may see of the task: itself, or where tasks are not told apart one that is equal for all."""
+        if self.spec.told_apart:
+            return self
+        spec = TaskSpec(
+            name=self.head,
+            kind=self.spec.kind,
+            description="",
+            source=HIDDEN,
+            counts={},
+            split="",
+            licence="",
+            citation="",
+            metrics=(),
+            main="",
+            labels=self.spec.labels,
+            head=self.head,
+            told_apart=False,
+        )
+        return replace(self, spec=spec, train=_nothing(), test=_nothing())
+
+    @property
     @abstractmethod
     def outputs(self) -> int:
         """Number of output weights a hidden state is mapped to."""
@@ -229,6 +259,23 @@ class Task(ABC):
     def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
         """Labels of a batch as a tensor, and where choices are allowed (spans only)."""
         return torch.tensor(columns["labels"]), None
+
+
+class _Hidden:
+    """The source of no task in particular."""
+
+    archive = Archive("hidden", "", "", 0, ())
+
+    def read(self, folder: Path) -> Splits:
+        raise SourceError("which task this is, predicting is not told")
+
+
+HIDDEN = _Hidden()
+"""Stands where a task that is not told apart has its source."""
+
+
+def _nothing() -> Split:
+    return Split(Dataset.from_list([]), Dataset.from_list([]), np.zeros(0, dtype=np.int64), 0.0, "")
 
 
 def input_names(tokenizer: PreTrainedTokenizerBase) -> list[str]:

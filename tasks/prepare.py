@@ -68,12 +68,12 @@ def prepare(
 
 
 def untrained_labels(task: Task) -> list[str]:
-    """The task's labels that no training example has, as a small limit may leave them."""
+    """The labels the task teaches that no training example has, as a small limit may leave them."""
     examples = task.train.examples
     seen = set(examples["label"]) if "label" in examples.column_names else set()
     if "tags" in examples.column_names:
         seen |= {tag for tags in examples["tags"] for tag in tags}
-    return [label for label in task.spec.labels if label not in seen]
+    return [label for label in task.spec.own or task.spec.labels if label not in seen]
 
 
 def choose(rows: Sequence[Mapping[str, object]], limit: int | None) -> list[Mapping[str, object]]:

@@ -32,6 +32,8 @@ class TaskSpec:
         labels: All labels, in the order of the output weights; empty for ``span``.
         head: Name of the output weights; tasks that share it share them. Default: the task's own name.
         validation: The split that tuning may look at, or None where the source has none.
+        own: Of `labels` those that this task teaches, where others are other tasks'; empty for all. Streams set it.
+        told_apart: Whether predicting may know which task of the stream a text is of. Streams set it.
     """
 
     name: str
@@ -47,6 +49,8 @@ class TaskSpec:
     labels: tuple[str, ...] = ()
     head: str = field(default="")
     validation: str | None = None
+    own: tuple[str, ...] = ()
+    told_apart: bool = True
 
     @property
     def head_name(self) -> str:

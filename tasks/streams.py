@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scenario = Literal["task-incremental", "domain-incremental", "class-incremental"]
+"""What differs between tasks, and whether predicting is told the task: see `tasks.scenarios`."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,10 @@ class Stream:
         name: Its name in suites and records.
         description: What the order is about.
         tasks: Names in `tasks.catalogue.TASKS`.
-        scenario: ``task-incremental``: every task has its own head and is told apart at test time.
-        orders: Further orders of the same tasks; `tasks` is the first.
+        scenario: ``task-incremental``: every task has its own head and is told apart at test time;
+            ``domain-incremental``: the same labels on other texts, one head, not told apart; ``class-incremental``:
+            other labels, one head that grows, not told apart.
+        orders: Further orders of the same tasks. Order 1 is `tasks`, order 2 the first of these.
     """
 
     name: str
@@ -25,6 +28,10 @@ class Stream:
     tasks: tuple[str, ...]
     scenario: Scenario = "task-incremental"
     orders: tuple[tuple[str, ...], ...] = ()
+
+    def head_of(self, task: str) -> str:
+        """Name of the output weights that a task trains in this stream."""
+        return task if self.scenario == "task-incremental" else self.name
 
 
 NEWSGROUP_TASKS = tuple(f"newsgroups_{number:02}" for number in range(1, 11))

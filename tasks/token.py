@@ -103,15 +103,21 @@ class TokenTask(Task):
         return [best[rows.owner == example].tolist() for example in range(len(batch))]
 
     def score(self, decisions: Sequence[Any]) -> dict[str, float]:
-        """The spec's metrics over tag sequences, windows of one sentence joined again."""
+        """The spec's metrics over tag sequences, windows of one sentence joined again.
+
+        Where other tasks of the stream have other types (class-incremental), words predicted to be of those count as
+        outside: they are marked so here.
+        """
         references = self.test.examples["tags"][:]
         # Words of which the tokenizer keeps nothing (control characters) are never decided: they stay outside.
         outside = "O" if "O" in self.spec.labels else self.spec.labels[0]
+        own = set(self.spec.own or self.spec.labels)
+        told = [label if label in own else outside for label in self.spec.labels]
         predicted = [[outside] * len(tags) for tags in references]
         windows = self.test.features.select_columns(["example", "words"])[:]
         for example, words, labels in zip(windows["example"], windows["words"], decisions, strict=True):
             for word, label in zip(words, labels, strict=True):
-                predicted[example][word] = self.spec.labels[label]
+                predicted[example][word] = told[label]
         return compute(self.spec.metrics, predicted, references)
 
 

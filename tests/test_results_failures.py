@@ -107,7 +107,7 @@ def test_failures_as_data_hold_the_whole_reason() -> None:
     assert rows[-1]["reason"] == reason
     shown = tables.forgetting_text(runs, "").failures[-1]
     assert shown.endswith("x….") and len(shown) < 400
-    assert render.csv(tables.failures_table([make_run()])) == "strategy,seed,stage,tasks,reason\n"
+    assert render.csv(tables.failures_table([make_run()])) == "strategy,seed,order,stage,tasks,reason\n"
 
 
 @pytest.mark.parametrize("stage", [-1, 0, 1])

@@ -199,7 +199,7 @@ def test_runs_without_probes_or_drift_are_reported(tmp_path: Path) -> None:
     assert scores.startswith("## Scores, naive, seed 0\n")
     assert "| after bbc_news |" in scores
     header = (tmp_path / "probes.csv").read_text(encoding="utf-8")
-    assert header == "strategy,seed,row,probe,measure,value\n"
+    assert header == "strategy,seed,order,row,probe,measure,value\n"
 
 
 def test_each_protocol_gets_its_own_folder_and_table(tmp_path: Path) -> None:

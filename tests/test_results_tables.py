@@ -183,7 +183,7 @@ def test_long_tables_hold_every_value_exactly() -> None:
     run = make_run("ewc, or not", 3)
     metric = run.metrics[2]["bbc_news"]["accuracy"]
     scores = _parse(render.csv(tables.scores_long([run])))
-    assert list(scores[0]) == ["strategy", "seed", "row", "task", "metric", "value"]
+    assert list(scores[0]) == ["strategy", "seed", "order", "row", "task", "metric", "value"]
     (found,) = (r for r in scores if (r["row"], r["task"], r["metric"]) == ("2", "bbc_news", "accuracy"))
     assert (found["strategy"], found["seed"], float(found["value"])) == ("ewc, or not", "3", metric)
     assert len(scores) == 4 * 3 * 2

@@ -195,7 +195,7 @@ def test_a_bad_line_is_refused_by_name(tmp_path: Path, line: str, message: str) 
         ("[bbc_news, boolq]", "[bbc_new]", "unknown task 'bbc_new': did you mean bbc_news"),
         ("[bbc_news, boolq]", "[boolq, boolq]", "each only once"),
         ("[bbc_news, boolq]", "[]", "at least one task"),
-        ("[bbc_news, boolq]", "5", "stream is 5: it should be the name of a stream, or a list of task names"),
+        ("[bbc_news, boolq]", "5", "stream is 5: it should be the name of a stream, a list of task names, or"),
         ("[bbc_news, boolq]", "[5]", "stream is [5]: it should be the name"),
         ("all-MiniLM-L6-v2", "all-minilm-l6", "unknown backbone 'all-minilm-l6': did you mean all-MiniLM-L6-v2?"),
         ("all-MiniLM-L6-v2", "./nowhere", "no such folder"),

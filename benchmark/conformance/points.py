@@ -60,10 +60,15 @@ class PointTask:
     test: PointSplit
     classes: int = CLASSES
     head: str = field(default="")
+    own: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """A head of its own, unless it is said which."""
         object.__setattr__(self, "head", self.head or self.name)
+
+    def question(self) -> PointTask:
+        """Itself: these tasks are told apart."""
+        return self
 
     def collate(self, split: PointSplit, indices: Sequence[int]) -> Points:
         """The examples at these positions as a batch."""
