@@ -86,7 +86,7 @@ def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell) ->
         saved: What is kept of the step after which it is measured; None for the start itself.
         cell: The run; most strategies predict with the weights as they are, whatever they remember.
     """
-    tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.outputs] for task in study.tasks}
+    tests = {task.name: [task.test.sha256, task.spec.metrics, task.spec.main, task.spec.labels] for task in study.tasks}
     lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
     probes = {probe.name: probe.sha256 for probe in study.probes}
     how = _signed(cell, cell.strategy.fingerprint_prediction())
@@ -119,8 +119,14 @@ def plan(paths: Sequence[Sequence[Node]], to_do: set[str]) -> Plan:
 
 def _training_data(study: Study, task: Task) -> Mapping[str, object]:
     """What decides the batches of a task and its head."""
+    labels = task.spec.labels  # their order is that of the output weights
     (length,) = [plan.max_length for plan in study.suite.tasks if plan.spec.name == task.name]
-    return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": [task.head, task.outputs]}
+    return {
+        "rows": task.train.sha256,
+        "length": length,
+        "kind": task.spec.kind,
+        "head": [task.head, task.outputs, labels],
+    }
 
 
 def _signed(cell: Cell, acts: dict[str, object]) -> dict[str, object]:

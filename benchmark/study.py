@@ -19,6 +19,7 @@ from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
+from benchmark.own_tasks import check_unchanged, file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
@@ -27,7 +28,7 @@ from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
-from tasks.sources.archive import Archive
+from tasks.sources.archive import Archive, DataFiles, LocalFiles
 from tasks.sources.base import Source, SourceError, Splits
 from tasks.spec import TaskError
 
@@ -204,7 +205,8 @@ def _check_alike(host: str, here: Provenance, main: Provenance, names: Collectio
 
 def needed_archives(suite: Suite) -> list[Archive]:
     """Every archive that the suite reads."""
-    archives = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
+    read = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
+    archives = [archive for archive in read if isinstance(archive, Archive)]
     return archives + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
 
 
@@ -215,8 +217,22 @@ def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
     return fetch_from_hub(spec.hub, spec.revision) if spec.hub else Path(spec.folder)
 
 
+def folder_of(files: DataFiles, say: Say) -> Path:
+    """The folder that holds the files at their paths; their type decides how they are had.
+
+    Raises:
+        UserError: they can't be fetched.
+        SourceError: files of the user's own are gone or have changed.
+    """
+    match files:
+        case Archive():
+            return fetch.fetch(files, report=say)
+        case LocalFiles():
+            return check_unchanged(files)
+
+
 def _read(source: Source, say: Say) -> Splits:
-    return source.read(fetch.fetch(source.archive, report=say))
+    return source.read(folder_of(source.archive, say))
 
 
 def _accelerator(device: str, precision: str, accumulation: int) -> Accelerator:
@@ -273,6 +289,7 @@ def _provenance(
         accumulation=team.accumulation,
         packages=provenance.packages(),
         data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
+        files_sha256={task.name: files for task in tasks if (files := file_hashes(task.spec))},
         weights_sha256=backbone.weights_sha256,
         backbone_sha256=backbone.settings_sha256,
         plugins=as_provenance(_origins(suite)),

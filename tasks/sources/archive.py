@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,20 @@ class Archive:
     sha256: str
     size: int
     members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Files of the user's own, read where they lie: nothing is fetched or copied.
+
+    Attributes:
+        folder: That the paths of the members start from; whole, so that it means the same wherever it is read.
+        members: Each a path and the hash that its content had when the task was defined.
+    """
+
+    folder: str
+    members: tuple[Member, ...]
+
+
+DataFiles: TypeAlias = Archive | LocalFiles
+"""Whatever a source's files may be."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from tasks.sources.archive import Archive
+from tasks.sources.archive import DataFiles
 
 Row = dict[str, object]
 """One example in plain Python. Its keys depend on the kind of task:
@@ -29,8 +29,8 @@ class Source(Protocol):
     """A reader of one archive format. Its constructor only stores; all work happens in ``read``."""
 
     @property
-    def archive(self) -> Archive:
-        """The archive whose members are read, with their hashes."""
+    def archive(self) -> DataFiles:
+        """The files that are read, and where they come from."""
 
     def read(self, folder: Path) -> Splits:
         """Reads the rows of every split.
