@@ -204,12 +204,9 @@ def _fetch(options: argparse.Namespace) -> None:
 
     suite = load_suite(options.suite, Overrides(backbone=options.backbone))
 
-    from benchmark import fetch
-    from benchmark.study import backbone_folder, needed_archives
+    from benchmark.study import fetch_needed
 
-    fetch.fetch_all(needed_archives(suite), report=_say)
-    backbone_folder(suite.backbone, _say)
-    _print(f"{suite.name}: everything is in {fetch.cache_folder()}")
+    _print(f"{suite.name}: everything is in {' and '.join(map(str, fetch_needed(suite, _say)))}")
 
 
 def _list(options: argparse.Namespace) -> None:

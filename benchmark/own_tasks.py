@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
+from benchmark.backbones import HUB_ID
 from benchmark.errors import UserError, unknown
-from benchmark.registry import plain, shown
-from benchmark.suite_files import parse_yaml
+from benchmark.own_task_file import MetricSettings, OwnTaskFile, read_task_file
 from tasks.catalogue import PROBES, TASKS
-from tasks.sources.archive import LocalFiles, Member
+from tasks.sources.archive import HubFiles, LocalFiles, Member
 from tasks.sources.base import SourceError
 from tasks.sources.own import COLUMNS, OPTIONAL, OwnKind, OwnTable, label_text, labels_of
-from tasks.sources.tables import Dialect, Format
+from tasks.sources.tables import Dialect
 from tasks.spec import TaskSpec
 
 SUFFIXES = (".yaml", ".yml")
@@ -30,68 +27,6 @@ METRICS: dict[OwnKind, tuple[str, ...]] = {
     "span": ("squad_v1",),
 }
 """What is measured where a task does not say; the first score of the first is the main one."""
-NEEDED = "description, kind, data"
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _text_of(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _settings(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Paths = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed), Field(min_length=1)]
-Label = str | bool | int | float
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataSettings(_Strict):
-    """Where the rows are, and how their files are written."""
-
-    train: Paths
-    """File or files, from the folder of the YAML on."""
-    test: Paths | None = None
-    validation: Paths | None = None
-    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Instead of `test`: the share of the train files' rows that becomes the test split."""
-    format: Format | None = None
-    """Default: what each file's suffix stands for."""
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    quotes: bool = True
-    encoding: str = "utf-8"
-    comment: str = ""
-    missing: Literal["refuse", "skip"] = "refuse"
-
-
-class MetricSettings(_Strict):
-    """A metric that `evaluate` has with settings."""
-
-    name: str
-    average: str | None = None
-
-
-class OwnTaskFile(_Strict):
-    """A task as written in YAML."""
-
-    description: str
-    kind: OwnKind
-    data: DataSettings
-    name: str | None = None
-    """Default: the file's name without its suffix."""
-    columns: dict[str, Annotated[str, BeforeValidator(_text_of)]] = {}
-    labels: list[Label] | dict[str, str] | None = None
-    metrics: Annotated[list[Annotated[MetricSettings, BeforeValidator(_settings)]], Field(min_length=1)] | None = None
-    main: str | None = None
-    licence: str = "not stated"
-    citation: str = "not stated"
 
 
 def is_own(name: str) -> bool:
@@ -106,13 +41,7 @@ def own_task(path: Path) -> TaskSpec:
         UserError: the file, or what it names, can't be used.
     """
     title = f"task {path.name}"
-    raw = parse_yaml(_text(path, title), title, NEEDED)
-    if "strategies" in raw:
-        raise UserError(f"{title}: is a suite, not a task; retain run {path.name} --dry-run tells what it would do")
-    try:
-        file = OwnTaskFile.model_validate_json(json.dumps(raw), strict=True)
-    except ValidationError as error:
-        raise _explain(error, title) from error
+    file = read_task_file(path, title)
     name = _name(file.name or path.stem, title, "name" if file.name else "file")
     source = _source(file, path.parent.resolve(), title)
     metrics, main = _metrics(file, title)
@@ -142,16 +71,16 @@ def check_unchanged(files: LocalFiles) -> Path:
     """The folder of a user's files, once each is what it was when the task was defined.
 
     Raises:
-        SourceError: one is gone or has changed.
+        UserError: one is gone or has changed.
     """
     folder = Path(files.folder)
     for member in files.members:
         try:
             found = _sha256(folder / member.path)
         except OSError as error:
-            raise SourceError(f"{member.path}: cannot be read ({error.strerror})") from error
+            raise UserError(f"{member.path}: cannot be read ({error.strerror})") from error
         if found != member.sha256:
-            raise SourceError(f"{member.path}: has changed since this command began to read it; start again")
+            raise UserError(f"{member.path}: has changed since this command began to read it; start again")
     return folder
 
 
@@ -210,29 +139,6 @@ def adopt(raw: dict[str, Any], folder: Path) -> list[TaskSpec]:
     return list(found.values())
 
 
-def _text(path: Path, title: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{title}: cannot be read: {error.strerror} ({path})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{title}: is not UTF-8: save it in that encoding") from error
-
-
-def _explain(error: ValidationError, title: str) -> UserError:
-    """The first thing wrong, as one line with the nearest known name where a name is unknown."""
-    # A misspelt key is two mistakes, one that is unknown and one that is missing: the first can be mended.
-    first = next((one for one in error.errors() if one["type"] == "extra_forbidden"), error.errors()[0])
-    path = [str(part) for part in first["loc"] if not re.match(r"(list|dict)\[", str(part))]
-    if first["type"] == "extra_forbidden":
-        inner = {"data": DataSettings, "metrics": MetricSettings}.get(path[0] if len(path) > 1 else "", OwnTaskFile)
-        inside = f" in {path[0]}" if len(path) > 1 else ""
-        return UserError(f"{title}: {unknown(f'key{inside}', path[-1], inner.model_fields)}")
-    if first["type"] == "missing":
-        return UserError(f"{title}: {'.'.join(path)} is missing; a task needs {NEEDED} (with data.train)")
-    return UserError(f"{title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
-
-
 def _name(name: str, title: str, where: str) -> str:
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise UserError(
@@ -254,19 +160,35 @@ def _source(file: OwnTaskFile, folder: Path, title: str) -> OwnTable:
         "".encode(data.encoding)
     except (LookupError, UnicodeError) as error:
         raise UserError(f"{title}: data.encoding is '{data.encoding}', which Python does not know") from error
+    dialect = Dialect(data.format, data.separator, data.quotes, data.encoding, data.comment)
     splits = {"train": data.train, "test": data.test, "validation": data.validation}
     files = {name: tuple(paths) for name, paths in splits.items() if paths}
     return OwnTable(
-        archive=LocalFiles(str(folder), _members(files, folder, title)),
+        archive=_archive(data.hub, files, folder, title),
         kind=file.kind,
         files=files,
         columns=_columns(file, title),
-        dialect=Dialect(data.format, data.separator, data.quotes, data.encoding, data.comment),
+        dialect=dialect,
         names=_class_names(file, title),
         labels=_given_labels(file, title),
         test_share=data.test_share,
         skip_missing=data.missing == "skip",
     )
+
+
+def _archive(hub: str | None, files: Mapping[str, Sequence[str]], folder: Path, title: str) -> LocalFiles | HubFiles:
+    """Where the files come from."""
+    if hub is None:
+        return LocalFiles(str(folder), _members(files, folder, title))
+    repository, _, revision = hub.partition("@")
+    if not HUB_ID.fullmatch(repository):
+        raise UserError(f"{title}: data.hub is '{hub}': a data set of the hub is org/name, or org/name@revision")
+    for split, paths in files.items():
+        for path in paths:
+            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise UserError(f"{title}: data.{split}: {path} is no path inside the repository {repository}")
+    named = dict.fromkeys(path for paths in files.values() for path in paths)
+    return HubFiles(repository, revision or "main", tuple(named))
 
 
 def _members(files: Mapping[str, Sequence[str]], folder: Path, title: str) -> tuple[Member, ...]:
@@ -320,6 +242,10 @@ def _labels(file: OwnTaskFile, source: OwnTable, title: str) -> tuple[str, ...]:
     """The labels given, or else all that the data has, sorted."""
     labels = source.labels
     if not labels and file.kind != "span":
+        if not isinstance(source.archive, LocalFiles):
+            raise UserError(
+                f"{title}: labels is missing: those of data on the hub must be listed, as in labels: [a, b]"
+            )
         try:
             splits = source.read(Path(source.archive.folder))
         except SourceError as error:
@@ -398,7 +324,9 @@ def _split(file: OwnTaskFile) -> str:
         apart = ", stratified" if file.kind in ("sequence", "pair") else ""
         return f"own split, test share {data.test_share:g}, {kept}{apart}, after removing duplicates"
     names = {"train": data.train, "test": data.test or []}
-    return "own files: " + ", ".join(f"{split} {' + '.join(map(told, paths))}" for split, paths in names.items())
+    return f"{f'files of {data.hub}' if data.hub else 'own files'}: " + ", ".join(
+        f"{split} {' + '.join(map(told, paths))}" for split, paths in names.items()
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterable
 
 from tabulate import tabulate
@@ -15,8 +16,8 @@ from benchmark.plugins import Broken, Unusable
 from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
 from benchmark.suite_files import parse_suite, suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
-from tasks.sources.archive import DataFiles, LocalFiles
-from tasks.spec import ProbeSpec
+from tasks.sources.archive import DataFiles, HubFiles, LocalFiles
+from tasks.spec import ProbeSpec, TaskSpec
 from tasks.streams import STREAMS, Stream
 
 
@@ -121,7 +122,7 @@ def task_page(entry: Entry) -> str:
             ("plugin", entry.plugin),
             ("decides", task.description),
             ("kind", task.kind),
-            ("examples", ", ".join(f"{split} {count:,}" for split, count in task.counts.items())),
+            ("examples", _examples(task)),
             ("labels", ", ".join(task.labels)),
             ("metrics", ", ".join(task.metrics)),
             ("main score", f"{task.main}, 0 to 1, larger is better"),
@@ -154,12 +155,32 @@ def _backbone(backbone: BackboneSpec) -> str:
             ("licence", backbone.licence),
             ("pooling", backbone.pooling),
             ("hub", backbone.hub),
+            ("revision", _revision(backbone.revision) if backbone.hub else ""),
             *(_archive(backbone.archive) if backbone.archive else []),
         ],
     )
 
 
+def _examples(task: TaskSpec) -> str:
+    stated = ", ".join(f"{split} {count:,}" for split, count in task.counts.items())
+    return (
+        f"{stated} (as published; compared when they are read)" if isinstance(task.source.archive, HubFiles) else stated
+    )
+
+
+def _revision(revision: str) -> str:
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    return f"{revision or 'main'}: unpinned, its files may change; records name the commit that it was"
+
+
 def _archive(archive: DataFiles) -> list[tuple[str, str]]:
+    if isinstance(archive, HubFiles):
+        return [
+            ("from", f"{archive.repo_type}s/{archive.repository} on the model hub (read as data, no code is run)"),
+            ("revision", _revision(archive.revision)),
+            ("files", "\n".join(archive.files)),
+        ]
     if isinstance(archive, LocalFiles):
         return [("files", "\n".join(f"{member.path} (sha256 {member.sha256})" for member in archive.members))]
     if not archive.members:

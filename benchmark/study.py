@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +14,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from benchmark import fetch, provenance
+from benchmark import fetch, hub, provenance
 from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
-from benchmark.hub import fetch_from_hub
 from benchmark.own_tasks import check_unchanged, file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
@@ -28,8 +27,8 @@ from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
-from tasks.sources.archive import Archive, DataFiles, LocalFiles
-from tasks.sources.base import Source, SourceError, Splits
+from tasks.sources.archive import Archive, DataFiles, HubFiles, LocalFiles
+from tasks.sources.base import LazySplits, Source, SourceError
 from tasks.spec import TaskError
 
 Say = Callable[[str], None]
@@ -111,15 +110,15 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
     if threads is not None:
         torch.set_num_threads(threads)  # here, since accelerate may have set it too
     with team.main_first():
-        fetch.fetch_all(needed_archives(suite), report=say)
+        located = locate(needed_archives(suite), say)
         folder = backbone_folder(suite.backbone, say)
     backbone = load_backbone(suite.backbone, folder)
     try:
         tasks = []
         for plan in suite.tasks:
             sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
-            tasks.append(prepare(plan.spec, _read(plan.spec.source, say), backbone.tokenizer, sizes))
-        probes = [prepare_probe(spec, _read(spec.source, say)["test"], backbone.tokenizer) for spec in suite.probes]
+            tasks.append(prepare(plan.spec, _read(plan.spec.source, located), backbone.tokenizer, sizes))
+        probes = [prepare_probe(spec, _read(spec.source, located)["test"], backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
     for task in tasks:
@@ -128,6 +127,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
             say(f"{task.name}: no training example of {share}: {', '.join(missing)}")
     suite = _checked(suite, backbone, tasks, team, say)
     made_by = _provenance(suite, backbone, tasks, probes, team)
+    made_by = made_by.model_copy(update={"hub": hub_commits(located, suite.backbone, folder)})
     (_, leading), *others = team.gather([(socket.gethostname(), made_by)])
     for host, following in others:
         _check_alike(host, following, leading, COMPUTED)
@@ -203,36 +203,73 @@ def _check_alike(host: str, here: Provenance, main: Provenance, names: Collectio
             )
 
 
-def needed_archives(suite: Suite) -> list[Archive]:
-    """Every archive that the suite reads."""
-    read = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
-    archives = [archive for archive in read if isinstance(archive, Archive)]
-    return archives + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
+def needed_archives(suite: Suite) -> list[DataFiles]:
+    """All files that the suite reads, but for those of a backbone that is no archive."""
+    files = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
+    return files + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
 
 
-def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
-    """Folder with the backbone's files, fetched unless it is there."""
-    if spec.archive is not None:
-        return fetch.fetch(spec.archive, report=say) / spec.archive_folder
-    return fetch_from_hub(spec.hub, spec.revision) if spec.hub else Path(spec.folder)
+def fetch_needed(suite: Suite, say: Say) -> list[Path]:
+    """Fetches everything that the suite needs; the folders that it is kept in.
+
+    Raises:
+        UserError: some of it can't be had.
+    """
+    located = locate(needed_archives(suite), say)
+    folder = backbone_folder(suite.backbone, say)
+    kept = [fetch.cache_folder()] if any(isinstance(files, Archive) for files in located) else []
+    if suite.backbone.folder:
+        kept.append(folder)
+    return kept + ([hub.cache_folder()] if hub_commits(located, suite.backbone, folder) else [])
+
+
+def locate(needed: Collection[DataFiles], say: Say) -> dict[DataFiles, Path]:
+    """The folders that hold these files, fetched unless they are cached.
+
+    Raises:
+        UserError: some can't be had.
+    """
+    archives = [files for files in needed if isinstance(files, Archive)]
+    located: dict[DataFiles, Path] = dict(zip(archives, fetch.fetch_all(archives, report=say), strict=True))
+    return located | {files: folder_of(files, say) for files in needed if files not in located}
 
 
 def folder_of(files: DataFiles, say: Say) -> Path:
     """The folder that holds the files at their paths; their type decides how they are had.
 
     Raises:
-        UserError: they can't be fetched.
-        SourceError: files of the user's own are gone or have changed.
+        UserError: they can't be fetched, or files of the user's own are gone or have changed.
     """
     match files:
         case Archive():
             return fetch.fetch(files, report=say)
+        case HubFiles():
+            return hub.fetch_files(files, report=say)
         case LocalFiles():
             return check_unchanged(files)
 
 
-def _read(source: Source, say: Say) -> Splits:
-    return source.read(folder_of(source.archive, say))
+def hub_commits(located: Mapping[DataFiles, Path], backbone: BackboneSpec, folder: Path) -> dict[str, str]:
+    """What was asked of the hub -> the commit that it was: see `results.record.Provenance.hub`."""
+    asked = {
+        f"{files.repo_type}s/{files.repository}@{files.revision}": hub.commit_of(at)
+        for files, at in located.items()
+        if isinstance(files, HubFiles)
+    }
+    if backbone.hub:
+        asked[f"models/{backbone.hub}@{backbone.revision or 'main'}"] = hub.commit_of(folder)
+    return dict(sorted(asked.items()))
+
+
+def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
+    """Folder with the backbone's files, fetched unless it is there."""
+    if spec.archive is not None:
+        return fetch.fetch(spec.archive, report=say) / spec.archive_folder
+    return hub.fetch_from_hub(spec.hub, spec.revision, report=say) if spec.hub else Path(spec.folder)
+
+
+def _read(source: Source, located: Mapping[DataFiles, Path]) -> LazySplits:
+    return source.read(located[source.archive])
 
 
 def _accelerator(device: str, precision: str, accumulation: int) -> Accelerator:

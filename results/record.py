@@ -108,6 +108,8 @@ class Provenance(_Strict):
     """SHA-256 of the backbone's weight file or files."""
     backbone_sha256: str
     """SHA-256 of what else decides what the backbone computes: its configuration, tokenizer and pooling."""
+    hub: dict[str, str] = {}
+    """``datasets/`` or ``models/``, repository, ``@`` and the revision asked for -> the commit that it was."""
     plugins: dict[str, dict[str, str]] = {}
     """Package that strategy or tasks came from -> its ``version``, and module -> SHA-256 of the package's sources."""
 

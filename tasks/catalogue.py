@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.catalogue_hub import HUB_TASKS
 from tasks.sources.archives import (
     BBC_NEWS,
     BOOLQ,
@@ -129,6 +130,7 @@ TASKS: tuple[TaskSpec, ...] = (
         metrics=("squad_v1",),
         main="f1",
     ),
+    *HUB_TASKS,
 )
 
 PROBES: tuple[ProbeSpec, ...] = (

@@ -160,6 +160,17 @@ class MacroRecall(_Averaged):
     scores, measure, average = ("macro_recall",), 1, "macro"
 
 
+class BinaryF1(LocalMetric):
+    """F1 of the second of two labels, number 1: what GLUE gives for MRPC, whose first is "not the same"."""
+
+    inputs = Features({"predictions": Value("int64"), "references": Value("int64")})
+    scores = ("binary_f1",)
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``binary_f1``: 0 where the label is neither predicted nor right."""
+        return {"binary_f1": float(f1_score(references, predictions, labels=[1], average="macro", zero_division=0))}
+
+
 class Matthews(LocalMetric):
     """Matthews' correlation of predictions and references, for any number of classes (Gorodkin's R_K).
 
@@ -173,7 +184,8 @@ class Matthews(LocalMetric):
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``matthews_correlation`` and ``matthews_scaled``."""
-        correlation = float(matthews_corrcoef(references, predictions))
+        several = len({*predictions, *references}) > 1  # of one class scikit-learn would warn, and give 0
+        correlation = float(matthews_corrcoef(references, predictions)) if several else 0.0
         return {"matthews_correlation": correlation, "matthews_scaled": (1 + correlation) / 2}
 
 
@@ -255,6 +267,7 @@ METRICS: dict[str, type[LocalMetric]] = {
     "macro_precision": MacroPrecision,
     "weighted_precision": WeightedPrecision,
     "macro_recall": MacroRecall,
+    "binary_f1": BinaryF1,
     "matthews_correlation": Matthews,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,

@@ -85,7 +85,8 @@ def choose(rows: Sequence[Mapping[str, object]], limit: int | None) -> list[Mapp
 
 def ranked(rows: Sequence[Mapping[str, object]]) -> list[int]:
     """Positions of the rows by the hash of their content: an order that looks random and is always the same."""
-    return sorted(range(len(rows)), key=lambda position: (_digest(rows[position]), position))
+    digests = list(map(_digest, rows))  # in order, since a table gives its rows best that way
+    return sorted(range(len(digests)), key=lambda position: (digests[position], position))
 
 
 def rows_sha256(rows: Sequence[Mapping[str, object]]) -> str:

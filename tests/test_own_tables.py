@@ -11,8 +11,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from benchmark.errors import UserError
 from benchmark.own_tasks import own_task
-from tasks.sources.archive import LocalFiles
-from tasks.sources.base import SourceError, Splits
+from tasks.sources.archive import HubFiles, LocalFiles
+from tasks.sources.base import LazySplits, SourceError
 from tasks.spec import TaskSpec
 
 
@@ -22,7 +22,7 @@ def write_task(folder: Path, kind: str = "sequence", data: str = "", more: str =
     return path
 
 
-def rows_of(spec: TaskSpec) -> Splits:
+def rows_of(spec: TaskSpec) -> LazySplits:
     assert isinstance(spec.source.archive, LocalFiles)
     return spec.source.read(Path(spec.source.archive.folder))
 
@@ -261,3 +261,29 @@ def test_questions_about_one_passage_stay_in_one_split_and_pairs_that_share_a_te
     (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
     found = rows_of(own_task(write_task(tmp_path, "pair", "train: b.jsonl, test_share: 0.2")))
     assert [len(found[name]) for name in ("train", "test")] == [16, 4]
+
+
+def test_files_of_a_hub_repository_are_read_by_pattern_and_at_a_revision(tmp_path: Path) -> None:
+    data = "hub: org/name@abc, train: data/train-*.parquet, test: data/test.parquet"
+    spec = own_task(write_task(tmp_path, data=data, more="labels: [no, yes]\n"))
+    assert spec.source.archive == HubFiles("org/name", "abc", ("data/train-*.parquet", "data/test.parquet"))
+    assert spec.split == "files of org/name@abc: train data/train-*.parquet, test data/test.parquet"
+    folder = tmp_path / "fetched"
+    (folder / "data").mkdir(parents=True)
+    for name, rows in (("train-1", GOOD[1:]), ("train-0", GOOD[:1]), ("test", GOOD)):
+        pq.write_table(pa.Table.from_pylist(rows), folder / "data" / f"{name}.parquet")
+    assert spec.source.read(folder) == {"train": GOOD, "test": GOOD}
+
+
+@pytest.mark.parametrize(
+    ("hub", "train", "more", "told"),
+    [
+        ("org/name@abc", "a.csv", "", "labels is missing: those of data on the hub must be listed"),
+        ("name", "a.csv", "labels: [a, b]\n", "a data set of the hub is org/name"),
+        ("org/name", "../a.csv", "labels: [a, b]\n", "no path inside the repository org/name"),
+        ("org/name", "/etc/a.csv", "labels: [a, b]\n", "no path inside the repository org/name"),
+    ],
+)
+def test_a_hub_name_that_cant_be_is_refused(tmp_path: Path, hub: str, train: str, more: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        own_task(write_task(tmp_path, data=f"hub: {hub}, train: {train}, test: b.csv", more=more))

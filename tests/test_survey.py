@@ -78,7 +78,7 @@ def test_labels_that_differ_in_capitals_only_are_told() -> None:
 
 
 def test_the_same_question_about_two_passages_is_no_copy() -> None:
-    asked = [
+    asked: list[dict[str, Any]] = [
         {"id": "1", "question": "who?", "context": f"passage {number}", "answers": {"text": [], "answer_start": []}}
         for number in range(2)
     ]

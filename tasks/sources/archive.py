@@ -1,9 +1,10 @@
-"""Files inside packages of a package index, named exactly and pinned by hash, used as plain data archives."""
+"""Where a source's files come from: packages of a package index, used as plain data archives, and the model hub."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,27 @@ class LocalFiles:
     members: tuple[Member, ...]
 
 
-DataFiles: TypeAlias = Archive | LocalFiles
+@dataclass(frozen=True)
+class HubFiles:
+    """Files of a repository on the model hub. They are read as data: no code of a repository is ever run.
+
+    Attributes:
+        repository: Its id, ``org/name``.
+        revision: The commit, 40 hexadecimal digits; or the name of a branch, whose files may change.
+        files: Paths in the repository; may be globs such as ``data/train-*.parquet``. Each must match a file.
+        repo_type: What kind of repository it is.
+    """
+
+    repository: str
+    revision: str
+    files: tuple[str, ...]
+    repo_type: Literal["dataset", "model"] = "dataset"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit: the same files for ever."""
+        return re.fullmatch("[0-9a-f]{40}", self.revision) is not None
+
+
+DataFiles: TypeAlias = Archive | HubFiles | LocalFiles
 """Whatever a source's files may be."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tasks.sources.archive import DataFiles
 
@@ -20,6 +21,9 @@ Row = dict[str, object]
 Splits = dict[str, list[Row]]
 """Rows by the name of their split: ``train``, ``test``, sometimes ``validation``."""
 
+LazySplits: TypeAlias = Mapping[str, Sequence[Row]]
+"""The same, where rows may be made only when they are asked for."""
+
 
 class SourceError(ValueError):
     """A data file does not hold what its reader expects. One line: the file, the row, what is wrong."""
@@ -32,11 +36,11 @@ class Source(Protocol):
     def archive(self) -> DataFiles:
         """The files that are read, and where they come from."""
 
-    def read(self, folder: Path) -> Splits:
+    def read(self, folder: Path) -> LazySplits:
         """Reads the rows of every split.
 
         Args:
-            folder: Holds the archive's members at their paths inside the archive.
+            folder: Holds the files at their paths inside the archive or repository.
 
         Raises:
             SourceError: A file is missing, or its content is not what the reader expects.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tasks.sources.archive import LocalFiles
+from tasks.sources.archive import HubFiles, LocalFiles
 from tasks.sources.base import Row, Splits, malformed
 from tasks.sources.splitting import deduplicate, normalise, split
 from tasks.sources.tables import Dialect, Record, format_of, records, value_at
@@ -39,7 +39,7 @@ class OwnTable:
     Attributes:
         archive: Holds the files.
         kind: Of the task.
-        files: Split -> its files, as paths of the archive.
+        files: Split -> its files, as paths of the archive; of a hub repository they may be globs.
         columns: What a kind needs (see `COLUMNS`) -> column of the files.
         dialect: How to read them.
         names: Class number, as a text -> the label that it stands for; empty where labels are in the files.
@@ -48,7 +48,7 @@ class OwnTable:
         skip_missing: Whether a record that lacks something is left out; if not it is an error.
     """
 
-    archive: LocalFiles
+    archive: LocalFiles | HubFiles
     kind: OwnKind
     files: Mapping[str, tuple[str, ...]]
     columns: Mapping[str, str]
@@ -61,7 +61,9 @@ class OwnTable:
     def read(self, folder: Path) -> Splits:
         """Reads every split, and divides the only one there is if so asked."""
         splits = {
-            name: [row for member in members for row in self._rows(folder, member)]
+            name: [
+                row for member in members for file in self._files(folder, member) for row in self._rows(folder, file)
+            ]
             for name, members in self.files.items()
         }
         for name, rows in splits.items():
@@ -80,6 +82,11 @@ class OwnTable:
                 f"{self.test_share:g}, after removing duplicates",
             )
         return divided
+
+    def _files(self, folder: Path, member: str) -> list[str]:
+        if isinstance(self.archive, LocalFiles) or "*" not in member:
+            return [member]
+        return sorted(path.relative_to(folder).as_posix() for path in folder.glob(member))
 
     def _rows(self, folder: Path, member: str) -> Iterator[Row]:
         make = {"sequence": self._text, "pair": self._pair, "token": self._sentence, "span": self._question}[self.kind]
