@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import get_args
 
 from benchmark.errors import unknown
+from benchmark.own_tasks import is_own, own_task
 from benchmark.plugins import TASK_GROUP, Broken, Plugin, Unusable, declared, load
 from tasks.catalogue import PROBES, TASKS
 from tasks.spec import Kind, TaskSpec
@@ -35,11 +37,13 @@ def broken_tasks() -> tuple[Broken, ...]:
 
 
 def find_task(name: str, shipped: Sequence[TaskSpec] = TASKS) -> Entry:
-    """The task of this name. Plugins are imported only if it is no shipped one.
+    """The task of this name, or of this file. Plugins are imported only if it is no shipped one.
 
     Raises:
-        UserError: there is none, or the plugin of that name is broken.
+        UserError: there is none, its file can't be used, or the plugin of that name is broken.
     """
+    if is_own(name):
+        return Entry(own_task(Path(name)))
     for spec in shipped:
         if spec.name == name:
             return Entry(spec)

@@ -131,7 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(handler=_list)
 
     show = commands.add_parser("show", help="everything about one suite, stream, task, probe, strategy or backbone")
-    show.add_argument("name")
+    show.add_argument("name", help="its name, or the .yaml file of a task of your own")
+    show.add_argument("--data", action="store_true", help="of a task: read its rows, count and check them")
+    show.add_argument("--backbone", metavar="NAME", help="with --data, or a task of your own: count its tokens")
+    show.add_argument("--max-length", type=_positive, metavar="N", help="likewise: tokens in a window; default: 128")
     show.set_defaults(handler=_show)
 
     checking = commands.add_parser("check", help="hold strategies to the contract, on problems made on the spot")
@@ -216,8 +219,16 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    from benchmark.own_tasks import is_own
     from benchmark.show import describe
 
+    if options.data or is_own(options.name):
+        from benchmark.show_data import describe_data
+
+        _print(describe_data(options.name, _say, options.backbone, options.max_length))
+        return
+    if options.backbone or options.max_length:
+        raise UserError("--backbone and --max-length of show are for a task's rows: add --data")
     _print(describe(options.name))
 
 

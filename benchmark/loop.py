@@ -15,7 +15,7 @@ from benchmark.growing import ClosedRows
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
 from strategies.base import Learner, Stage, Strategy, Training
-from tasks.base import Batch, Rows, Task
+from tasks.base import Batch, Rows, Task, check_main_score
 
 EVALUATION_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 16384}
 """Tokens, padding included, in a batch of evaluation. On two CPU cores 1024 was about 1.3 times as fast as 4096."""
@@ -186,4 +186,6 @@ def evaluate(learner: Learner, strategy: Strategy, task: Task, team: Team) -> di
             rows = learner.rows(asked, batch.to(team.device))
             answers = task.decide(Rows(rows.logits.cpu(), rows.targets.cpu(), rows.owner.cpu()), batch)
             decided += zip(indices, answers, strict=True)
-    return task.score([decision for _, decision in sorted(team.gather(decided), key=itemgetter(0))])
+    scores = task.score([decision for _, decision in sorted(team.gather(decided), key=itemgetter(0))])
+    check_main_score(task, scores)
+    return scores

@@ -16,7 +16,7 @@ from benchmark.plugins import Broken, Unusable
 from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
 from benchmark.suite_files import parse_suite, suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
-from tasks.sources.archive import DataFiles, HubFiles
+from tasks.sources.archive import DataFiles, HubFiles, LocalFiles
 from tasks.spec import ProbeSpec, TaskSpec
 from tasks.streams import STREAMS, Scenario, Stream
 
@@ -59,7 +59,7 @@ def describe(name: str) -> str:
     if name in suite_names():
         found.append(_suite(name))
     found += [_stream(stream) for stream in STREAMS if stream.name == name]
-    found += [_task(Entry(task)) for task in TASKS if task.name == name]
+    found += [task_page(Entry(task)) for task in TASKS if task.name == name]
     found += [_probe(probe) for probe in PROBES if probe.name == name]
     found += [_backbone(backbone) for backbone in BACKBONES if backbone.name == name]
     if name in strategy_names():
@@ -67,7 +67,7 @@ def describe(name: str) -> str:
 
         found.append(strategy_page(name))
     if not found:  # plugins' tasks last, since they must be imported
-        found = [_task(entry) for entry in all_tasks() if entry.spec.name == name]
+        found = [task_page(entry) for entry in all_tasks() if entry.spec.name == name]
     if not found:
         for one in (*broken_strategies(), *broken_tasks()):
             if one.plugin.name == name:
@@ -133,7 +133,8 @@ def _stream(stream: Stream) -> str:
     )
 
 
-def _task(entry: Entry) -> str:
+def task_page(entry: Entry) -> str:
+    """Everything about a task but its rows."""
     task = entry.spec
     return _table(
         f"task {task.name}",
@@ -200,6 +201,8 @@ def _archive(archive: DataFiles) -> list[tuple[str, str]]:
             ("revision", _revision(archive.revision)),
             ("files", "\n".join(archive.files)),
         ]
+    if isinstance(archive, LocalFiles):
+        return [("files", "\n".join(f"{member.path} (sha256 {member.sha256})" for member in archive.members))]
     if not archive.members:
         return [("from", "its code: nothing is fetched")]
     shared = posixpath.commonpath([posixpath.dirname(member.path) for member in archive.members])

@@ -18,6 +18,7 @@ from benchmark import fetch, hub, provenance
 from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
+from benchmark.own_tasks import check_unchanged, file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
@@ -26,7 +27,7 @@ from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
-from tasks.sources.archive import Archive, DataFiles, HubFiles
+from tasks.sources.archive import Archive, DataFiles, HubFiles, LocalFiles
 from tasks.sources.base import LazySplits, Source, SourceError
 from tasks.spec import TaskError
 
@@ -236,16 +237,22 @@ def locate(needed: Collection[DataFiles], say: Say) -> dict[DataFiles, Path]:
     """
     archives = [files for files in needed if isinstance(files, Archive)]
     located: dict[DataFiles, Path] = dict(zip(archives, fetch.fetch_all(archives, report=say), strict=True))
-    return located | {files: _folder_of(files, say) for files in needed if files not in located}
+    return located | {files: folder_of(files, say) for files in needed if files not in located}
 
 
-def _folder_of(files: DataFiles, say: Say) -> Path:
-    """The folder that holds the files at their paths; their type decides how they are fetched."""
+def folder_of(files: DataFiles, say: Say) -> Path:
+    """The folder that holds the files at their paths; their type decides how they are had.
+
+    Raises:
+        UserError: they can't be fetched, or files of the user's own are gone or have changed.
+    """
     match files:
         case Archive():
             return fetch.fetch(files, report=say)
         case HubFiles():
             return hub.fetch_files(files, report=say)
+        case LocalFiles():
+            return check_unchanged(files)
 
 
 def hub_commits(located: Mapping[DataFiles, Path], backbone: BackboneSpec, folder: Path) -> dict[str, str]:
@@ -325,6 +332,7 @@ def _provenance(
         accumulation=team.accumulation,
         packages=provenance.packages(),
         data_sha256=hashes | {probe.name: {"test": probe.sha256} for probe in probes},
+        files_sha256={task.name: files for task in tasks if (files := file_hashes(task.spec))},
         weights_sha256=backbone.weights_sha256,
         backbone_sha256=backbone.settings_sha256,
         plugins=as_provenance(_origins(suite)),

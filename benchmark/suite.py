@@ -26,9 +26,10 @@ from benchmark.orders import (
     resolve_orders,
     resolve_stream,
 )
+from benchmark.own_tasks import adopt, definition
 from benchmark.plugins import Origin, origin_of
 from benchmark.registry import EVERY, build_strategy, plain, shown, strategy_names, strategy_origin, strategy_plugin
-from benchmark.suite_files import parse_suite, parse_value, suite_text
+from benchmark.suite_files import parse_suite, parse_value, suite_names, suite_text
 from strategies.base import Training
 from tasks.catalogue import PROBES, TASKS
 from tasks.scenarios import arrange
@@ -173,12 +174,13 @@ def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
     title = Path(name).stem
     raw = parse_suite(suite_text(name), title)
     _override(raw, overrides)
+    own = adopt(raw, Path() if name in suite_names() else Path(name).parent)
     try:
         # As JSON, because that is where strict types still take a mapping for a dataclass: no bool becomes a number.
         file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise _explain(error, title) from error
-    return _resolve(title, file, overrides)
+    return _resolve(title, file, overrides, own)
 
 
 def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -254,10 +256,10 @@ def _explain(error: ValidationError, title: str) -> UserError:
     return UserError(f"suite {title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
 
 
-def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
+def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[TaskSpec]) -> Suite:
     stream = resolve_stream(file.stream)
     orders = resolve_orders(stream, file.orders)
-    tasks = {name: find_task(name, TASKS) for name in (*stream.tasks, *file.tasks)}
+    tasks = {name: find_task(name, (*TASKS, *own)) for name in (*stream.tasks, *file.tasks)}
     probes = {spec.name: spec for spec in PROBES}
     for name in file.tasks:
         if name not in stream.tasks:
@@ -280,6 +282,7 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
                 "train_examples": plan.train_examples,
                 "test_examples": plan.test_examples,
                 "max_length": plan.max_length,
+                **definition(plan.spec),
             }
             for plan in plans
         },

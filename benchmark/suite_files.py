@@ -46,13 +46,28 @@ def parse_suite(text: str, title: str) -> dict[str, Any]:
     Raises:
         UserError: it is not YAML, gives a key twice, or has no keys.
     """
+    return parse_yaml(text, f"suite {title}", "description, backbone, stream, strategies")
+
+
+def parse_yaml(text: str, title: str, needed: str) -> dict[str, Any]:
+    """The keys of a YAML file with plain values, not yet validated.
+
+    Args:
+        text: Content of the file.
+        title: What it is, for errors.
+        needed: Keys that it must have, for errors.
+
+    Raises:
+        UserError: it is not YAML, gives a key twice, or has no keys.
+    """
     try:
         raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"suite {title}: not valid YAML: {_problem(error)}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = _problem(error) if isinstance(error, yaml.YAMLError) else "it is nested too deep"
+        raise UserError(f"{title}: not valid YAML: {reason}") from error
     if not isinstance(raw, dict):
         found = "is empty" if raw is None else f"holds a {type(raw).__name__}"
-        raise UserError(f"suite {title}: {found}; it needs keys: description, backbone, stream, strategies")
+        raise UserError(f"{title}: {found}; it needs keys: {needed}")
     return raw
 
 

@@ -114,6 +114,8 @@ class Provenance(_Strict):
     packages: dict[str, str]
     data_sha256: dict[str, dict[str, str]]
     """Task or probe -> split -> SHA-256 of the rows that were used, after any limit."""
+    files_sha256: dict[str, dict[str, str]] = {}
+    """Task of the user's own -> file, as the task names it -> SHA-256 of its content."""
     weights_sha256: str
     """SHA-256 of the backbone's weight file or files."""
     backbone_sha256: str

@@ -283,6 +283,19 @@ def input_names(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [name for name in ("input_ids", "token_type_ids") if name in tokenizer.model_input_names]
 
 
+def check_main_score(task: Task, scores: Mapping[str, float]) -> None:
+    """What goes into the score matrix must be there and in [0, 1], whoever computed it.
+
+    Raises:
+        TaskError: it is not.
+    """
+    main = task.spec.main
+    if main not in scores:
+        raise TaskError(f"{task.name}: its metrics give no score '{main}', but {', '.join(scores) or 'none'}")
+    if not 0 <= scores[main] <= 1:
+        raise TaskError(f"{task.name}: its main score {main} is {scores[main]:g}, and must be in [0, 1]")
+
+
 def label_ids(spec: TaskSpec, labels: Sequence[str]) -> list[int]:
     """Positions of labels among the spec's.
 

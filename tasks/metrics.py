@@ -1,4 +1,6 @@
-"""The suite's `evaluate` metrics. They need no download, keep nothing on disk and return values in [0, 1].
+"""The suite's `evaluate` metrics. They need no download and keep nothing on disk.
+
+Every score is in [0, 1] and larger is better, but for the correlation as it is, which can be no main score.
 
 Use them as any metric of `evaluate`: ``Accuracy().compute(predictions=..., references=...)``, or
 ``add_batch`` for every batch and ``compute()`` at the end.
@@ -11,11 +13,12 @@ import string
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 import evaluate
 from datasets import Features, Value
-from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
-from sklearn.metrics import f1_score, matthews_corrcoef
+from seqeval.metrics.sequence_labeling import precision_recall_fscore_support as entity_scores
+from sklearn.metrics import f1_score, matthews_corrcoef, precision_recall_fscore_support
 
 Scores = dict[str, float]
 
@@ -36,6 +39,10 @@ class LocalMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no t
     """
 
     inputs: Features | list[Features]
+    scores: ClassVar[tuple[str, ...]] = ()
+    """What it computes, the score first that is looked at first."""
+    signed: ClassVar[tuple[str, ...]] = ()
+    """Those of its scores that can be below 0: they can be no main score."""
 
     def __init__(self) -> None:
         """Takes no settings: what a metric computes is fixed by its name."""
@@ -74,6 +81,7 @@ class Accuracy(LocalMetric):
     """The share of predictions that equal their reference; labels are all numbers or all text."""
 
     inputs = LABELS
+    scores = ("accuracy",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``accuracy``."""
@@ -90,6 +98,7 @@ class MacroF1(LocalMetric):
     """
 
     inputs = LABELS
+    scores = ("macro_f1",)
 
     def score(
         self,
@@ -113,6 +122,7 @@ class WordAccuracy(LocalMetric):
     """
 
     inputs = TAGS
+    scores = ("accuracy",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``accuracy``."""
@@ -124,10 +134,58 @@ class WordAccuracy(LocalMetric):
         if not words:
             raise ValueError("there is no word in any sentence")
         return {"accuracy": right / words}
+
+
+class _Averaged(LocalMetric):
+    """A measure of each class, averaged over the classes that occur in the predictions or the references."""
+
+    inputs = LABELS
+    measure: ClassVar[int]
+    """Which one: 0 precision, 1 recall, 2 F1."""
+    average: ClassVar[str]
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """One score, named like the metric; a class with nothing to divide by has 0."""
+        values = precision_recall_fscore_support(references, predictions, average=self.average, zero_division=0)
+        (name,) = self.scores
+        return {name: float(values[self.measure])}
+
+
+class MicroF1(_Averaged):
+    """F1 over all decisions counted together: with one label a text it equals accuracy."""
+
+    scores, measure, average = ("micro_f1",), 2, "micro"
+
+
+class WeightedF1(_Averaged):
+    """The mean of the classes' F1, each weighing as much as it has references."""
+
+    scores, measure, average = ("weighted_f1",), 2, "weighted"
+
+
+class MacroPrecision(_Averaged):
+    """The mean of the classes' precision, each class counting the same; one never predicted has 0."""
+
+    scores, measure, average = ("macro_precision",), 0, "macro"
+
+
+class WeightedPrecision(_Averaged):
+    """The mean of the classes' precision, each weighing as much as it has references."""
+
+    scores, measure, average = ("weighted_precision",), 0, "weighted"
+
+
+class MacroRecall(_Averaged):
+    """The mean of the classes' recall, each class counting the same; one predicted but in no reference has 0."""
+
+    scores, measure, average = ("macro_recall",), 1, "macro"
+
+
 class BinaryF1(LocalMetric):
     """F1 of the second of two labels, number 1: what GLUE gives for MRPC, whose first is "not the same"."""
 
     inputs = Features({"predictions": Value("int64"), "references": Value("int64")})
+    scores = ("binary_f1",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``binary_f1``: 0 where the label is neither predicted nor right."""
@@ -142,10 +200,14 @@ class Matthews(LocalMetric):
     """
 
     inputs = LABELS
+    scores = ("matthews_scaled", "matthews_correlation")
+    signed = ("matthews_correlation",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
-        """``matthews_scaled``."""
-        return {"matthews_scaled": (1 + float(matthews_corrcoef(references, predictions))) / 2}
+        """``matthews_correlation`` and ``matthews_scaled``."""
+        several = len({*predictions, *references}) > 1  # of one class scikit-learn would warn, and give 0
+        correlation = float(matthews_corrcoef(references, predictions)) if several else 0.0
+        return {"matthews_correlation": correlation, "matthews_scaled": (1 + correlation) / 2}
 
 
 class EntityF1(LocalMetric):
@@ -157,14 +219,13 @@ class EntityF1(LocalMetric):
     """
 
     inputs = TAGS
+    scores = ("f1", "precision", "recall")
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``precision``, ``recall`` and ``f1``."""
         for row, (predicted, true) in enumerate(zip(predictions, references, strict=True), start=1):
             _check_tags(predicted, true, row)
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            references, predictions, average="micro", zero_division=0
-        )
+        precision, recall, f1, _ = entity_scores(references, predictions, average="micro", zero_division=0)
         return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
 
 
@@ -190,6 +251,7 @@ class SquadV1(LocalMetric):
     """
 
     inputs = ANSWERS
+    scores = ("f1", "exact_match")
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``exact_match`` and ``f1``."""
@@ -226,12 +288,36 @@ METRICS: dict[str, type[LocalMetric]] = {
     "accuracy": Accuracy,
     "macro_f1": MacroF1,
     "word_accuracy": WordAccuracy,
+    "micro_f1": MicroF1,
+    "weighted_f1": WeightedF1,
+    "macro_precision": MacroPrecision,
+    "weighted_precision": WeightedPrecision,
+    "macro_recall": MacroRecall,
     "binary_f1": BinaryF1,
     "matthews_correlation": Matthews,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,
 }
 """Every metric by its name."""
+
+
+AVERAGED = {
+    "f1": {"macro": "macro_f1", "micro": "micro_f1", "weighted": "weighted_f1"},
+    "precision": {"macro": "macro_precision", "weighted": "weighted_precision"},
+    "recall": {"macro": "macro_recall"},
+}
+"""Metrics that `evaluate` has under one name and that need an average over classes: average -> the metric here.
+
+Where the weighted or micro average is left out it equals accuracy.
+"""
+SAME = {"seqeval": "entity_f1", "squad": "squad_v1"}
+"""Names that `evaluate` has for metrics of here."""
+
+
+def fitting(kind: str) -> list[str]:
+    """Names of the metrics that can score a kind of task."""
+    inputs = {"sequence": LABELS, "pair": LABELS, "token": TAGS, "span": ANSWERS}.get(kind)
+    return [name for name, metric in METRICS.items() if metric.inputs == inputs]
 
 
 def compute(names: Sequence[str], predictions: Sequence[object], references: Sequence[object]) -> Scores:

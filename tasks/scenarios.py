@@ -69,7 +69,7 @@ def _class_incremental(stream: Stream, specs: Sequence[TaskSpec]) -> list[TaskSp
         _require_one_kind(stream, one, other)
         twice = set(one.labels) & set(other.labels) - shared
         if twice and set(one.labels) != set(other.labels):
-            raise _refused(stream, one, other, f"both have the label {min(twice)}; classes must differ, or all be the same")
+            raise _refused(stream, one, other, f"both have the label {min(twice)}; they must share all or none")
     labels = _canonical([label for spec in specs for label in spec.labels])
     return [replace(spec, head=stream.name, labels=labels, own=spec.labels, told_apart=False) for spec in specs]
 

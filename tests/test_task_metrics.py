@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.metrics import METRICS, Accuracy, EntityF1, LocalMetric, MacroF1, Scores, SquadV1, WordAccuracy
+from tasks.metrics import (
+    AVERAGED,
+    METRICS,
+    SAME,
+    Accuracy,
+    EntityF1,
+    LocalMetric,
+    MacroF1,
+    Scores,
+    SquadV1,
+    WordAccuracy,
+    fitting,
+)
 
 LABEL = st.integers(0, 4)
 BIO = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
@@ -28,9 +40,19 @@ def sentences(tag: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[list[str],
 INPUTS = {
     "accuracy": st.tuples(LABEL, LABEL),
     "macro_f1": st.tuples(LABEL, LABEL),
+    **dict.fromkeys(
+        [
+            "micro_f1",
+            "weighted_f1",
+            "macro_precision",
+            "weighted_precision",
+            "macro_recall",
+            "matthews_correlation",
+        ],
+        st.tuples(LABEL, LABEL),
+    ),
+    "binary_f1": st.tuples(st.integers(0, 1), st.integers(0, 1)),
     "word_accuracy": sentences(st.sampled_from(["NN", ".", "''", "O"])),
-    "binary_f1": st.tuples(LABEL, LABEL),
-    "matthews_correlation": st.tuples(LABEL, LABEL),
     "entity_f1": sentences(BIO),
     "squad_v1": st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)),
 }
@@ -52,7 +74,10 @@ def test_every_metric_has_inputs_here() -> None:
 def test_scores_lie_between_0_and_1_and_no_order_matters(name: str, data: st.DataObject) -> None:
     pairs: Pairs = data.draw(st.lists(INPUTS[name], min_size=1, max_size=8))
     scores = compute(name, pairs)
-    assert all(type(value) is float and 0 <= value <= 1 for value in scores.values())
+    assert set(scores) == set(METRICS[name].scores)
+    assert set(METRICS[name].signed) < set(scores)
+    lowest = {score: -1 if score in METRICS[name].signed else 0 for score in scores}
+    assert all(type(value) is float and lowest[score] <= value <= 1 for score, value in scores.items())
     shuffled = random.Random(0).sample(pairs, len(pairs))
     assert compute(name, shuffled) == pytest.approx(scores, abs=1e-12)
 
@@ -224,3 +249,41 @@ def test_binary_f1_is_that_of_the_second_label() -> None:
     scores = METRICS["binary_f1"]().compute(predictions=[1, 1, 0, 0, 1], references=[1, 0, 1, 0, 1])
     assert scores == pytest.approx({"binary_f1": 2 / 3})
     assert METRICS["binary_f1"]().compute(predictions=[0, 0], references=[0, 0]) == {"binary_f1": 0.0}
+
+
+# Three classes: a is right 2 of 3 times and predicted 3 times, b right 1 of 1 and predicted 2 times, c never predicted.
+SIX = [("a", "a"), ("a", "a"), ("b", "a"), ("b", "b"), ("a", "c")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("micro_f1", 3 / 5),
+        ("weighted_f1", (3 * 2 / 3 + 1 * 2 / 3) / 5),
+        ("macro_precision", (2 / 3 + 1 / 2 + 0) / 3),
+        ("weighted_precision", (3 * 2 / 3 + 1 * 1 / 2) / 5),
+        ("macro_recall", (2 / 3 + 1 + 0) / 3),
+    ],
+)
+def test_averages_over_classes_by_hand(name: str, value: float) -> None:
+    assert compute(name, list(SIX)) == {name: pytest.approx(value)}
+
+
+def test_matthews_correlation_by_its_formula_and_scaled_into_0_to_1() -> None:
+    # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives.
+    pairs: Pairs = [*[(1, 1)] * 3, (1, 0), *[(0, 1)] * 2, *[(0, 0)] * 4]
+    expected = (3 * 4 - 1 * 2) / (4 * 5 * 5 * 6) ** 0.5
+    scores = compute("matthews_correlation", pairs)
+    assert scores["matthews_correlation"] == pytest.approx(expected)
+    assert scores["matthews_scaled"] == pytest.approx((1 + expected) / 2)
+    turned = compute("matthews_correlation", [(1 - int(str(left)), right) for left, right in pairs])
+    assert turned["matthews_correlation"] == pytest.approx(-expected)
+    assert compute("matthews_correlation", [(1, 1), (1, 0)])["matthews_scaled"] == 0.5
+
+
+def test_every_metric_fits_the_kinds_whose_answers_it_takes() -> None:
+    assert set(fitting("sequence")) == set(fitting("pair")) > {"accuracy", "macro_f1", "weighted_f1"}
+    assert "entity_f1" in fitting("token")
+    assert fitting("span") == ["squad_v1"]
+    known = [*SAME.values(), *(name for averages in AVERAGED.values() for name in averages.values())]
+    assert set(known) <= METRICS.keys()

@@ -41,6 +41,19 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class LocalFiles:
+    """Files of the user's own, read where they lie: nothing is fetched or copied.
+
+    Attributes:
+        folder: That the paths of the members start from; whole, so that it means the same wherever it is read.
+        members: Each a path and the hash that its content had when the task was defined.
+    """
+
+    folder: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
 class HubFiles:
     """Files of a repository on the model hub. They are read as data: no code of a repository is ever run.
 
@@ -62,5 +75,5 @@ class HubFiles:
         return re.fullmatch("[0-9a-f]{40}", self.revision) is not None
 
 
-DataFiles: TypeAlias = Archive | HubFiles
+DataFiles: TypeAlias = Archive | HubFiles | LocalFiles
 """Whatever a source's files may be."""
