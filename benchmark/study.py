@@ -17,8 +17,10 @@ from accelerate.utils import InitProcessGroupKwargs
 from benchmark import fetch, provenance
 from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
+from benchmark.convert import dequantised
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
+from benchmark.objectives import with_pretrained_head
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
@@ -112,12 +114,13 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
     with team.main_first():
         fetch.fetch_all(needed_archives(suite), report=say)
         folder = backbone_folder(suite.backbone, say)
-    backbone = load_backbone(suite.backbone, folder)
+    backbone, suite = with_pretrained_head(load_backbone(suite.backbone, folder), folder, suite, say)
+    pretraining = None if backbone.pretrained_head is None else backbone.pretrained_head.about
     try:
         tasks = []
         for plan in suite.tasks:
             sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
-            tasks.append(prepare(plan.spec, _read(plan.spec.source, say), backbone.tokenizer, sizes))
+            tasks.append(prepare(plan.spec, _read(plan.spec.source, say), backbone.tokenizer, sizes, pretraining))
         probes = [prepare_probe(spec, _read(spec.source, say)["test"], backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
@@ -211,7 +214,8 @@ def needed_archives(suite: Suite) -> list[Archive]:
 def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
     """Folder with the backbone's files, fetched unless it is there."""
     if spec.archive is not None:
-        return fetch.fetch(spec.archive, report=say) / spec.archive_folder
+        folder = fetch.fetch(spec.archive, report=say) / spec.archive_folder
+        return dequantised(folder / spec.gguf, spec.gguf_weights, report=say) if spec.gguf else folder
     return fetch_from_hub(spec.hub, spec.revision) if spec.hub else Path(spec.folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.catalogue_language import LANGUAGE_PROBES, LANGUAGE_TASKS
 from tasks.sources.archives import (
     BBC_NEWS,
     BOOLQ,
@@ -129,6 +130,7 @@ TASKS: tuple[TaskSpec, ...] = (
         metrics=("squad_v1",),
         main="f1",
     ),
+    *LANGUAGE_TASKS,
 )
 
 PROBES: tuple[ProbeSpec, ...] = (
@@ -140,4 +142,5 @@ PROBES: tuple[ProbeSpec, ...] = (
         span_words=24,
         licence="articles (c) their publishers (Harvard Dataverse, doi:10.7910/DVN/GMFCTR)",
     ),
+    *LANGUAGE_PROBES,
 )

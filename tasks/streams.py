@@ -36,4 +36,9 @@ STREAMS: tuple[Stream, ...] = (
         "four applications of fine-tuned language models: sentiment, topic, named entities, question answering",
         ("rotten_tomatoes", "newsgroups20", "conll2003_ner", "squad"),
     ),
+    Stream(
+        "causal-lm",
+        "a decoder goes on as a language model of two text domains, then sorts news by topic with its last token",
+        ("film_reviews_text", "usenet_text", "bbc_news"),
+    ),
 )

@@ -47,6 +47,10 @@ class PointTask:
     def classes(self) -> int:
         return 3
 
+    @property
+    def own_head(self) -> bool:
+        return True
+
     def unlabelled(self, batch: Points) -> Points:
         return Points(batch.x, torch.zeros_like(batch.y), batch.index)
 
