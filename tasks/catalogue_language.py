@@ -83,7 +83,7 @@ LANGUAGE_PROBES: tuple[ProbeSpec, ...] = (
         description="every next token of 40 news articles of 2017: perplexity of a decoder's own head",
         source=NewsArticles(NEWS_ARTICLES),
         documents=40,
-        words=150,
+        words=100,
         licence=NEWS_LICENCE,
     ),
     CausalLMSpec(
