@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import inspect
 import json
-import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,15 +21,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
-from transformers.utils import logging as transformers_logging
 
 from benchmark.backbones import BackboneSpec, Pooling
 from benchmark.errors import UserError
 from benchmark.growing import GrowingHead
+from benchmark.pretrained_head import PretrainedHead, objective_of
+from benchmark.quiet import first_line, quiet_transformers
 from benchmark.seeding import generator
 from tasks.base import Batch, Rows, Task
+from tasks.spec import PRETRAINING
 
 STATED_POOLING: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -46,15 +44,16 @@ class Model(nn.Module):
 
     Attributes:
         body: The pretrained model without any head.
-        heads: Head -> linear map from the body's width; made when the first task that needs it is added.
+        heads: Head -> map from the body's width; linear and made when the first task that needs it is added, but for
+            the one that the body was pretrained with.
         pooling: How a text's hidden states become one vector.
     """
 
-    def __init__(self, body: PreTrainedModel, pooling: Pooling) -> None:
-        """Starts without heads."""
+    def __init__(self, body: PreTrainedModel, pooling: Pooling, pretrained_head: nn.Module | None = None) -> None:
+        """Starts without heads, or with the one that the body was pretrained with."""
         super().__init__()
         self.body = body
-        self.heads = nn.ModuleDict()
+        self.heads = nn.ModuleDict({} if pretrained_head is None else {PRETRAINING: pretrained_head})
         self.pooling = pooling
 
     def add_head(self, name: str, outputs: int, seed: int, grows: bool = False) -> None:
@@ -84,14 +83,26 @@ class Model(nn.Module):
         hidden = self.body(**inputs).last_hidden_state
         return pool(hidden, inputs["attention_mask"], self.pooling)
 
+    def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+        """What the head that the body was pretrained with says at these places, (N, V), of padded inputs.
+
+        Args:
+            inputs: (B, L) each.
+            places: (B, L) bool, N of them true.
+        """
+        logits: Tensor = self.heads[PRETRAINING](self.body(**inputs).last_hidden_state[places])
+        return logits
+
     def layers(self) -> dict[str, list[str]]:
         """Layer -> names of the body's parameters in it, from the input up; what follows the layers is ``top``."""
         return layer_names(self.body, prefix="body.")
 
     def head_names(self) -> dict[str, list[str]]:
-        """Head -> names of its parameters."""
+        """Head -> names of its parameters, without those that it shares with the body."""
+        body = set(self.body.parameters())
         return {
-            name: [f"heads.{name}.{part}" for part, _ in head.named_parameters()] for name, head in self.heads.items()
+            name: [f"heads.{name}.{part}" for part, weight in head.named_parameters() if weight not in body]
+            for name, head in self.heads.items()
         }
 
 
@@ -106,6 +117,8 @@ class Backbone:
     weights_sha256: str
     settings_sha256: str
     """Of configuration, tokenizer files and pooling."""
+    pretrained_head: PretrainedHead | None = None
+    """The head that it was pretrained with, where something asks it; shares the body's weights where it is tied."""
 
     @property
     def parameters(self) -> int:
@@ -182,7 +195,7 @@ def load_backbone(spec: BackboneSpec, folder: Path) -> Backbone:
             f"backbone {spec.name}: no *.safetensors in {folder}; only safetensors are read, never pickles: "
             "convert the weights first"
         )
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             body, report = cast(
@@ -201,7 +214,7 @@ def load_backbone(spec: BackboneSpec, folder: Path) -> Backbone:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             pooling = spec.pooling or _natural_pooling(folder, config)
         except Exception as error:  # transformers raises many kinds for a bad folder: all are the user's to mend
-            raise UserError(f"backbone {spec.name}: cannot be loaded from {folder}: {_first_line(error)}") from error
+            raise UserError(f"backbone {spec.name}: cannot be loaded from {folder}: {first_line(error)}") from error
     if config.is_encoder_decoder:
         raise UserError(f"backbone {spec.name}: is an encoder with a decoder; only one of the two alone can be used")
     if getattr(body, "pooler", None) is not None:
@@ -280,9 +293,7 @@ def _natural_pooling(folder: Path, config: PretrainedConfig) -> Pooling:
         for key, pooling in STATED_POOLING.items():
             if settings.get(key):
                 return pooling
-    # Encoders have a causal class too, so only what can't be a masked language model is a decoder.
-    decoder = config.model_type in CAUSAL and config.model_type not in MASKED
-    return "last" if decoder else "cls"
+    return "last" if objective_of(config) == "causal" else "cls"
 
 
 def _settings_sha256(folder: Path, pooling: Pooling) -> str:
@@ -301,21 +312,3 @@ def _weights_sha256(files: list[Path]) -> str:
         with file.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and load reports while loading: what they would say is checked, and raised, here."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from benchmark.errors import UserError, unknown
 from tasks.sources.archive import Archive
-from tasks.sources.archives import MINILM, MINILM_FOLDER
+from tasks.sources.archives import MINILM, MINILM_FOLDER, SMOLLM2, SMOLLM2_FOLDER
 
 Pooling = Literal["cls", "mean", "last"]
 
@@ -30,6 +30,8 @@ class BackboneSpec:
             for what its folder says.
         archive: The package file that carries it.
         archive_folder: Where in the archive the model's files lie.
+        gguf: Name of the GGUF file there, if that is what it carries: it is dequantised once (see `benchmark.convert`).
+        gguf_weights: SHA-256 of the safetensors file that this gives.
         hub: Its id on the model hub.
         revision: The commit on the hub, so that the same name gives the same weights.
         folder: A local folder.
@@ -41,6 +43,8 @@ class BackboneSpec:
     pooling: Pooling | None
     archive: Archive | None = None
     archive_folder: str = ""
+    gguf: str = ""
+    gguf_weights: str = ""
     hub: str = ""
     revision: str = ""
     folder: str = ""
@@ -55,6 +59,17 @@ BACKBONES: tuple[BackboneSpec, ...] = (
         pooling="mean",
         archive=MINILM,
         archive_folder=MINILM_FOLDER,
+    ),
+    BackboneSpec(
+        name="SmolLM2-135M-Instruct",
+        description="Llama, 30 layers x 576, 134.5M weights; a causal language model of 2 trillion tokens, tuned to "
+        "follow instructions; head tied to its embeddings. Dequantised from Q4_1: not the bits that were published",
+        licence="Apache-2.0",
+        pooling="last",
+        archive=SMOLLM2,
+        archive_folder=SMOLLM2_FOLDER,
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+        gguf_weights="a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd",
     ),
 )
 

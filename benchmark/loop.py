@@ -21,6 +21,10 @@ EVALUATION_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 16384}
 """Tokens, padding included, in a batch of evaluation. On two CPU cores 1024 was about 1.3 times as fast as 4096."""
 
 
+EVALUATION_LOGITS = {"cpu": 2**25, "cuda": 2**28, "mps": 2**28}
+"""Outputs of a head in such a batch, at most: a vocabulary's for every token would not fit otherwise."""
+
+
 class Watch(Protocol):
     """Is told how training goes."""
 
@@ -179,7 +183,9 @@ def evaluate(learner: Learner, strategy: Strategy, task: Task, team: Team) -> di
     learner.model.eval()
     asked = task.question()
     decided: list[tuple[int, Any]] = []
-    batches = list(evaluation_batches(task.test.lengths, EVALUATION_TOKENS[team.device.type]))
+    device = team.device.type
+    tokens = min(EVALUATION_TOKENS[device], EVALUATION_LOGITS[device] // task.outputs)
+    batches = list(evaluation_batches(task.test.lengths, tokens))
     with strategy.predicting(learner, asked):
         for indices in batches[team.rank :: team.count]:
             batch = task.collate(task.test, indices)

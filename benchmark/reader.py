@@ -28,5 +28,10 @@ class ModelReader:
         """Hidden states of the embeddings and after every layer, (B, L, D) each."""
         return list(self.model.body(**self._here(inputs), output_hidden_states=True).hidden_states)
 
+    @torch.inference_mode()
+    def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+        """Logits of the head that the backbone was pretrained with, (N, V), at the N places that are true in (B, L)."""
+        return self.model.predict(self._here(inputs), places.to(self.device))
+
     def _here(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.to(self.device) for name, value in inputs.items()}

@@ -17,7 +17,9 @@ from accelerate.utils import InitProcessGroupKwargs
 from benchmark import fetch, hub, provenance
 from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
+from benchmark.convert import dequantised
 from benchmark.errors import UserError
+from benchmark.objectives import with_pretrained_head
 from benchmark.own_tasks import check_unchanged, file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
@@ -117,12 +119,13 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
     with team.main_first():
         located = locate(needed_archives(suite), say)
         folder = backbone_folder(suite.backbone, say)
-    backbone = load_backbone(suite.backbone, folder)
+    backbone, suite = with_pretrained_head(load_backbone(suite.backbone, folder), folder, suite, say)
+    pretraining = None if backbone.pretrained_head is None else backbone.pretrained_head.about
     try:
         tasks = []
         for plan in suite.tasks:
             sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
-            tasks.append(prepare(plan.spec, _read(plan.spec.source, located), backbone.tokenizer, sizes))
+            tasks.append(prepare(plan.spec, _read(plan.spec.source, located), backbone.tokenizer, sizes, pretraining))
         probes = [prepare_probe(spec, _read(spec.source, located)["test"], backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
@@ -270,7 +273,8 @@ def hub_commits(located: Mapping[DataFiles, Path], backbone: BackboneSpec, folde
 def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
     """Folder with the backbone's files, fetched unless it is there."""
     if spec.archive is not None:
-        return fetch.fetch(spec.archive, report=say) / spec.archive_folder
+        folder = fetch.fetch(spec.archive, report=say) / spec.archive_folder
+        return dequantised(folder / spec.gguf, spec.gguf_weights, report=say) if spec.gguf else folder
     return hub.fetch_from_hub(spec.hub, spec.revision, report=say) if spec.hub else Path(spec.folder)
 
 

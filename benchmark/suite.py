@@ -162,6 +162,8 @@ class Suite:
     cells: tuple[Cell, ...]
     every: bool = False
     """Whether its strategies are all that there are: those that can't work on its tasks are left out."""
+    swapped: bool = False
+    """Whether its backbone is not the one that it was written for: probes that don't apply to it are left out."""
 
 
 def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
@@ -319,6 +321,7 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
         file.precision,
         tuple(cells),
         every=EVERY in (overrides.strategies or ()),
+        swapped=overrides.backbone is not None,
     )
 
 

@@ -284,7 +284,8 @@ class Walk:
 
 def new_learner(study: Study, seed: int) -> Learner:
     """A copy of the backbone with untrained heads for every task."""
-    model = Model(copy.deepcopy(study.backbone.body), study.backbone.pooling)
+    body, head = copy.deepcopy((study.backbone.body, study.backbone.pretrained_head))  # at once: they may share weights
+    model = Model(body, study.backbone.pooling, head)
     for task in study.tasks:
         if task.head not in model.heads:
             model.add_head(task.head, task.outputs, seed, grows=task.own is not None)

@@ -52,6 +52,14 @@ class Task(Protocol):
     def own(self) -> Sequence[int] | None:
         """Of the classes those that this task teaches, where others are other tasks'; None for all."""
 
+    @property
+    def own_head(self) -> bool:
+        """Whether it has output weights beside the body's; a language model's may be its embeddings."""
+
+    @property
+    def rows_each(self) -> int:
+        """At most so many rows come of one example."""
+
     def unlabelled(self, batch: Any, /) -> Batch:
         """What a batch of any task has to read, as a question to this one: its labels are made up."""
 
@@ -324,6 +332,23 @@ class Strategy:
 def snapshot(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A copy of the parameters, cut off from training."""
     return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+def refuse_without_own_heads(what: str, tasks: Sequence[Task]) -> None:
+    """Refuses tasks whose output weights are all the body's, for what freezes the body.
+
+    Args:
+        what: Freezes it, in words.
+        tasks: Of the stream.
+
+    Raises:
+        ValueError: there is one; nothing of it would train.
+    """
+    for task in tasks:
+        if not task.own_head:
+            raise ValueError(
+                f"{what}, but the output weights of task {task.name} are the backbone's: nothing would train"
+            )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

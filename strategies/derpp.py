@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
 from strategies.memory import (
@@ -23,6 +24,9 @@ from strategies.memory import (
     replay_loss,
     train_heads,
 )
+
+MOST_BYTES = 2**30
+"""Of the logits of one task."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,20 @@ class Derpp(Strategy):
     beta: Annotated[float, Ge(0)] = 0.5
     """Strength of the labels, >= 0; 0 leaves them out. The default is from the same place; its values go from 0.5 to
     1."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses tasks whose logits don't fit into memory: those over the vocabulary of a language model.
+
+        Raises:
+            ValueError: those that it keeps of one task could take more than `MOST_BYTES`.
+        """
+        for task in tasks:
+            size = 4 * self.memory * task.rows_each * (task.classes or 0)
+            if self.alpha > 0 and size > MOST_BYTES:
+                raise ValueError(
+                    f"it keeps every logit of what it remembers: up to {size / 1e9:.0f} GB of task {task.name}, with "
+                    f"{task.classes:,} choices at each of {task.rows_each} places; use replay, or a smaller memory"
+                )
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """How it replays, once there is an earlier task; what is remembered is in the stage's history."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 from torch import nn
 
-from strategies.base import Learner, Stage, Strategy, Task
+from strategies.base import Learner, Stage, Strategy, Task, refuse_without_own_heads
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Freeze(Strategy):
     """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
-        """Refuses to freeze more layers than there are, and a part of what has none.
+        """Refuses to freeze more layers than there are, a part of what has none, and all that a task would train.
 
         Raises:
-            ValueError: there are fewer, or only one.
+            ValueError: there are fewer, or only one, or a task has no head of its own.
         """
+        if self.part == "backbone":
+            refuse_without_own_heads("freeze.part is backbone", tasks)
         count = sum(name.startswith("layer ") for name in layers)
         if self.part == "layers" and self.layers > count:
             raise ValueError(f"freeze.layers is {self.layers}, but the backbone has {count} layers")

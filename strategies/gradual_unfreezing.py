@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt
-from torch import Tensor
+from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
+from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads
 from strategies.layerwise_lr import layers_above
 
 
@@ -31,6 +32,15 @@ class GradualUnfreezing(Strategy):
 
     share: Annotated[float, Ge(0), Lt(1)] = 0.5
     """Share of a stage's steps after which all layers train, 0 to below 1; 0 is naive. Ours."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses tasks without output weights of their own.
+
+        Raises:
+            ValueError: there is one, and layers wait.
+        """
+        if self.share:
+            refuse_without_own_heads("gradual_unfreezing begins with the heads alone", tasks)
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """The share, unless nothing waits."""

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Rows, Stage, snapshot
+from strategies.base import Batch, Learner, Rows, Stage, Task, snapshot
 
 Fisher = Literal["exact", "sampled", "empirical"]
+
+
+MOST_PASSES = 100_000
+"""Backward passes that an example may take: of 128 words with 45 tags it takes 5760."""
+
+
+def refuse_too_exact(name: str, labels: Fisher, tasks: Sequence[Task]) -> None:
+    """Refuses the exact Fisher information where it would take days: over the vocabulary of a language model.
+
+    Args:
+        name: Of the strategy.
+        labels: As in `fisher_diagonal`.
+        tasks: Of the stream.
+
+    Raises:
+        ValueError: an example would take more than `MOST_PASSES` backward passes.
+    """
+    for task in tasks:
+        passes = task.rows_each * (task.classes or 0)
+        if labels == "exact" and passes > MOST_PASSES:
+            raise ValueError(
+                f"{name}.fisher is exact, which takes up to {passes:,} backward passes for one example of task "
+                f"{task.name}; use sampled"
+            )
 
 
 def fisher_diagonal(

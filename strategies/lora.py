@@ -11,7 +11,7 @@ from annotated_types import Ge, Lt
 from torch import nn
 
 from strategies.adapters import Target, attach, factors, merge, refuse_without_matrices
-from strategies.base import Learner, Neutral, Stage, Strategy, Task, snapshot
+from strategies.base import Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads, snapshot
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class LoRA(Strategy):
     baseline."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
-        """Refuses a body without such matrices.
+        """Refuses a body without such matrices, and tasks that would train nothing without an adapter.
 
         Raises:
-            ValueError: it has none.
+            ValueError: it has none, or ``alpha`` is 0 and a task has no head of its own.
         """
+        if self.alpha == 0:
+            refuse_without_own_heads("lora.alpha is 0", tasks)
         refuse_without_matrices(self.name, body, layers, self.target)
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:

@@ -69,7 +69,7 @@ class LwF(Strategy):
         if "teacher" not in learner.state:
             return loss
         for head, old in _earlier(learner, task).items():
-            if learner.heads[head][0] not in learner.state["teacher"]:
+            if not set(learner.heads[head]) <= learner.state["teacher"].keys():
                 continue  # of a task that trains in the same stage
             question = old.unlabelled(batch)
             wanted = _answers(learner, old, question, learner.state["teacher"])

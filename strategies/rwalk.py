@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
+from torch import Tensor, nn
 
-from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import Fisher, begin_path_step, end_path_step, stage_fisher
+from strategies.base import Learner, Neutral, Stage, Strategy, Task, snapshot
+from strategies.importance import Fisher, begin_path_step, end_path_step, refuse_too_exact, stage_fisher
 from strategies.quadratic import add_penalty_gradient, quadratic
 
 
@@ -59,6 +59,14 @@ class RWalk(Strategy):
     the paper does."""
     examples: Annotated[int, Ge(1)] = 256
     """Training examples of each task that the Fisher information is measured on. The default is that of ``ewc``."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses the exact Fisher information where it takes too long.
+
+        Raises:
+            ValueError: it does.
+        """
+        refuse_too_exact(self.name, self.fisher, tasks)
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """The strength, once there is an earlier task, and how the path is gathered, if it is."""

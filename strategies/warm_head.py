@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
+from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class WarmHead(Strategy):
     warmup: Annotated[float, Ge(0)] = 1.0
     """Stages in which the body trains, >= 0: 1 is the whole first stage, 0.5 half of its steps, 0 none (linear
     probing); all of them is naive. Ours: stages here are as short as the paper's warm-up."""
+
+    def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
+        """Refuses tasks without output weights of their own.
+
+        Raises:
+            ValueError: there is one, and the body freezes.
+        """
+        if self.warmup < len(self.stages(tasks)):
+            refuse_without_own_heads("warm_head freezes the backbone", tasks)
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
         """For how many steps the body trains, unless it does to the end."""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.sources.archive import Archive
 from tasks.sources.base import SourceError, Splits
-from tasks.spec import TaskError, TaskSpec
+from tasks.spec import Objective, TaskError, TaskSpec
 
 IGNORED = -100
 """Label of a position that gives no row: padding, or a sub-word that continues a word."""
@@ -48,7 +48,7 @@ class Batch:
 
     Attributes:
         inputs: What the body reads: ``input_ids``, ``attention_mask`` and what else the tokenizer makes, (B, L) each.
-        labels: (B,) for a sequence, (B, L) for tokens, (B, 2) for spans.
+        labels: (B,) for a sequence, (B, L) for tokens and causal, (B, 2) for spans.
         allowed: (B, L) bool, for spans: where an answer may start or end; None for other kinds.
         index: (B,) position of each example among the split's features; always on the CPU.
     """
@@ -98,6 +98,21 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """What tasks need to know of the head that a backbone was pretrained with.
+
+    Attributes:
+        objective: What it tells: the next token, or those that were masked.
+        outputs: Tokens that it chooses among.
+        tied: Whether all of its weights are the body's (its embeddings), so that it has none of its own.
+    """
+
+    objective: Objective
+    outputs: int
+    tied: bool
+
+
+@dataclass(frozen=True)
 class Task(ABC):
     """A task, encoded for one backbone's tokenizer.
 
@@ -107,12 +122,17 @@ class Task(ABC):
         test: What every stage is evaluated on.
         pad: Padding value of each input. Padding goes to the right, for decoders too: nothing is generated here, and
             on the left it would shift a text's positions by the length of its neighbours in the batch.
+        pretraining: The head that the backbone was pretrained with, where the kind of task needs it.
     """
+
+    objective: ClassVar[Objective | None] = None
+    """What the backbone must have been pretrained for, with its head at hand; None if it may be any."""
 
     spec: TaskSpec
     train: Split
     test: Split
     pad: Mapping[str, int]
+    pretraining: Pretraining | None = None
 
     @property
     def name(self) -> str:
@@ -154,6 +174,16 @@ class Task(ABC):
             told_apart=False,
         )
         return replace(self, spec=spec, train=_nothing(), test=_nothing())
+
+    @property
+    def own_head(self) -> bool:
+        """Whether there are output weights beside the body's."""
+        return True
+
+    @property
+    def rows_each(self) -> int:
+        """At most so many rows come of one example."""
+        return 1
 
     @property
     @abstractmethod

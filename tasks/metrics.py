@@ -8,6 +8,7 @@ Use them as any metric of `evaluate`: ``Accuracy().compute(predictions=..., refe
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from abc import abstractmethod
@@ -28,6 +29,7 @@ LABELS = [
     Features({"predictions": Value("int64"), "references": Value("int64")}),
 ]
 TAGS = Features({"predictions": [Value("string")], "references": [Value("string")]})
+TOKENS = Features({"predictions": [Value("float64")], "references": Value("int64")})
 ANSWERS = Features({"predictions": Value("string"), "references": [Value("string")]})
 
 
@@ -267,6 +269,39 @@ class SquadV1(LocalMetric):
         return {"exact_match": exact / len(references), "f1": f1 / len(references)}
 
 
+class TokenProbability(LocalMetric):
+    """The probability that a token of the text gets, in the geometric mean: ``exp(-nats / tokens)``, 1 / perplexity.
+
+    A prediction is the sums over a text, or a part of one: ``[nats, right]``, of minus the log-probabilities of its
+    tokens and of those that were the likeliest. Its reference is the number of its tokens. Sums are added up over all
+    texts first, so every token counts the same.
+    """
+
+    inputs = TOKENS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``token_probability``."""
+        return {"token_probability": math.exp(-_per_token(predictions, references, 0))}
+
+
+class TokenAccuracy(LocalMetric):
+    """The share of a text's tokens that were the likeliest where they stand; inputs are those of `TokenProbability`."""
+
+    inputs = TOKENS
+
+    def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
+        """``token_accuracy``."""
+        return {"token_accuracy": _per_token(predictions, references, 1)}
+
+
+def _per_token(sums: Sequence[object], tokens: Sequence[object], place: int) -> float:
+    """One of the sums, added up and divided by the tokens."""
+    count = sum(int(str(number)) for number in tokens)
+    if count <= 0:
+        raise ValueError("there are no tokens to score")
+    return math.fsum(pair[place] for pair in sums if isinstance(pair, list)) / count
+
+
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -297,6 +332,8 @@ METRICS: dict[str, type[LocalMetric]] = {
     "matthews_correlation": Matthews,
     "entity_f1": EntityF1,
     "squad_v1": SquadV1,
+    "token_probability": TokenProbability,
+    "token_accuracy": TokenAccuracy,
 }
 """Every metric by its name."""
 

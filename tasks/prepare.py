@@ -13,7 +13,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from tasks.base import Split, Task, input_names
+from tasks.base import Pretraining, Split, Task, input_names
+from tasks.causal import CausalTask
 from tasks.sequence import SequenceTask
 from tasks.span import SpanTask
 from tasks.spec import TaskError, TaskSpec
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Task]] = {
     "pair": SequenceTask,
     "token": TokenTask,
     "span": SpanTask,
+    "causal": CausalTask,
 }
 
 
@@ -47,16 +49,19 @@ def prepare(
     splits: Mapping[str, Sequence[Mapping[str, object]]],
     tokenizer: PreTrainedTokenizerBase,
     sizes: Sizes,
+    pretraining: Pretraining | None = None,
 ) -> Task:
     """Chooses, hashes and encodes the examples of a task.
 
     Which examples a limit keeps is decided by the hash of their content: the same for every run, seed and order.
 
     Raises:
-        TaskError: a split is missing or empty, an example's label is not among the task's, or a text is longer than
-            the backbone can read.
+        TaskError: a split is missing or empty, an example's label is not among the task's, a text is longer than the
+            backbone can read, or the backbone lacks the head that it needs.
     """
     kind = KINDS[spec.kind]
+    if kind.objective is not None and (pretraining is None or pretraining.objective != kind.objective):
+        raise TaskError(f"{spec.name}: needs a backbone with a {kind.objective} language-modelling head")
     limits = {"train": sizes.train_examples, "test": sizes.test_examples}
     encoded: dict[str, Split] = {}
     for name, limit in limits.items():
@@ -64,7 +69,7 @@ def prepare(
             raise TaskError(f"{spec.name}: the {name} split is empty; check the task's source")
         encoded[name] = _encode(kind, spec, choose(splits[name], limit), tokenizer, sizes.max_length)
     pad = dict.fromkeys(input_names(tokenizer), 0) | {"input_ids": tokenizer.pad_token_id}
-    return kind(spec, encoded["train"], encoded["test"], pad)
+    return kind(spec, encoded["train"], encoded["test"], pad, pretraining)
 
 
 def untrained_labels(task: Task) -> list[str]:

@@ -37,6 +37,11 @@ class SpanTask(Task):
         """None: a row chooses among the places of its passage."""
         return None
 
+    @property
+    def rows_each(self) -> int:
+        """Two: start and end."""
+        return 2
+
     @classmethod
     def encode(
         cls,

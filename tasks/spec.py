@@ -7,7 +7,12 @@ from typing import Literal
 
 from tasks.sources.base import Source
 
-Kind = Literal["sequence", "pair", "token", "span"]
+Kind = Literal["sequence", "pair", "token", "span", "causal"]
+
+Objective = Literal["causal", "masked"]
+"""What a language model was pretrained for: to tell the next token, or those that were masked."""
+PRETRAINING = "pretraining"
+"""Name of the head that the backbone itself was pretrained with."""
 
 
 class TaskError(ValueError):
@@ -29,7 +34,7 @@ class TaskSpec:
         citation: Paper or page that introduced the data.
         metrics: Names in `tasks.metrics.METRICS`.
         main: The score of theirs that goes into the score matrix (in [0, 1], larger is better).
-        labels: All labels, in the order of the output weights; empty for ``span``.
+        labels: All labels, in the order of the output weights; empty for ``span`` and ``causal``.
         head: Name of the output weights; tasks that share it share them. Default: the task's own name.
         validation: The split that tuning may look at, or None where the source has none.
         own: Of `labels` those that this task teaches, where others are other tasks'; empty for all. Streams set it.
@@ -79,6 +84,11 @@ class ProbeSpec:
         """What else a reader should know, each with a word for what it is about."""
         return []
 
+    @property
+    def objective(self) -> Objective | None:
+        """What a backbone must have been pretrained for, its head still there; None if it may be any."""
+        return None
+
 
 @dataclass(frozen=True)
 class RetrievalSpec(ProbeSpec):
@@ -98,4 +108,63 @@ class RetrievalSpec(ProbeSpec):
         return [
             ("documents", f"{self.documents}, two spans of {self.span_words} words each"),
             ("values", "mrr and accuracy_at_1 (0 to 1, larger is better), both directions averaged"),
+        ]
+
+
+@dataclass(frozen=True)
+class CausalLMSpec(ProbeSpec):
+    """How well a decoder tells the next token: see `tasks.probes.language.CausalLM`.
+
+    Attributes:
+        documents: How many documents are read; chosen once, by hash, the same for every run and backbone.
+        words: That are read of each, from its beginning.
+    """
+
+    documents: int
+    words: int
+
+    @property
+    def objective(self) -> Objective | None:
+        """``causal``."""
+        return "causal"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Sizes, and what its values mean."""
+        return [
+            ("documents", f"the first {self.words} words of {self.documents}"),
+            ("values", "token_probability (1 / perplexity) and token_accuracy, of every token but a document's first"),
+            ("backbones", "decoders with the head they were pretrained with; values depend on the tokenizer"),
+        ]
+
+
+@dataclass(frozen=True)
+class MaskedLMSpec(ProbeSpec):
+    """How well an encoder tells masked tokens: see `tasks.probes.language.MaskedLM`.
+
+    Attributes:
+        documents: How many documents are read; chosen once, by hash, the same for every run and backbone.
+        words: That are read of each, from its beginning.
+        share: Of a document's tokens that are masked at once; which, is decided by hash.
+        alone: In how many of the documents every token is also masked alone, for pseudo-perplexity.
+    """
+
+    documents: int
+    words: int
+    share: float
+    alone: int
+
+    @property
+    def objective(self) -> Objective | None:
+        """``masked``."""
+        return "masked"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Sizes, and what its values mean."""
+        return [
+            ("documents", f"the first {self.words} words of {self.documents}, {self.share:.0%} of the tokens masked"),
+            ("values", "token_probability (exp of minus the masked tokens' mean loss) and token_accuracy;"),
+            ("", f"pseudo_token_probability (1 / pseudo-perplexity): each token alone, in {self.alone} documents"),
+            ("backbones", "encoders with the head they were pretrained with; values depend on the tokenizer"),
         ]

@@ -155,4 +155,9 @@ STREAMS: tuple[Stream, ...] = (
         ),
         "class-incremental",
     ),
+    Stream(
+        "causal-lm",
+        "a decoder goes on as a language model of two text domains, then sorts news by topic with its last token",
+        ("film_reviews_text", "usenet_text", "bbc_news"),
+    ),
 )

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from tasks.base import IGNORED, Batch, Rows, Task, input_names, label_ids
+from tasks.base import IGNORED, Batch, Rows, input_names, label_ids
 from tasks.metrics import compute
+from tasks.per_token import PerTokenTask
 from tasks.spec import TaskError, TaskSpec
 
 
-class TokenTask(Task):
+class TokenTask(PerTokenTask):
     """Every word of a sentence gets one of C labels, read off its first sub-word.
 
     A sentence that does not fit is split into consecutive windows, so every word is decided once and none is lost.
@@ -72,30 +70,6 @@ class TokenTask(Task):
             features["example"].append(examples["example"][owner])
             features["cut"].append(False)
         return features
-
-    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
-        """(B, L), padded with `IGNORED`."""
-        labels = torch.full((len(columns["labels"]), longest), IGNORED)
-        for row, values in enumerate(columns["labels"]):
-            labels[row, : len(values)] = torch.tensor(values)
-        return labels, None
-
-    def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Every token is a word."""
-        return torch.zeros(present.shape, dtype=torch.long, device=present.device).masked_fill(~present, IGNORED), None
-
-    def cut_labels(self, labels: Tensor, length: int) -> Tensor:
-        """(L,) up to where the sentence ends."""
-        return labels[:length]
-
-    def join_labels(self, labels: list[Tensor]) -> Tensor:
-        """(B, L), padded with `IGNORED`."""
-        return pad_sequence(labels, batch_first=True, padding_value=IGNORED)
-
-    def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
-        """One row a word; the head runs on first sub-words only."""
-        labelled = batch.labels != IGNORED
-        return Rows(head(hidden[labelled]), batch.labels[labelled], labelled.nonzero()[:, 0])
 
     def decide(self, rows: Rows, batch: Batch) -> list[Any]:
         """For each window the likeliest label of each of its words."""

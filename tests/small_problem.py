@@ -51,6 +51,10 @@ class PointTask:
     def own(self) -> Sequence[int] | None:
         return None
 
+    @property
+    def own_head(self) -> bool:
+        return True
+
     def unlabelled(self, batch: Points) -> Points:
         return Points(batch.x, torch.zeros_like(batch.y), batch.index)
 

@@ -32,6 +32,9 @@ class Silent:
     def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         raise AssertionError("nobody should ask")
 
+    def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+        raise AssertionError("nobody should ask")
+
 
 def vectors(seed: int, count: int = 9, width: int = 4) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)

@@ -100,7 +100,7 @@ def test_a_closed_class_keeps_its_bits_under_weight_decay_and_is_never_predicted
         rows = learner.rows(task, batch_of(task))
         lowest = torch.finfo(torch.float32).min
         assert bool((rows.logits[:, ~head.open] == lowest).all()) and bool((rows.logits[:, head.open] > -100).all())
-        assert set(task.decide(rows, batch_of(task))) <= {2, 3}
+        assert set(task.decide(Rows(rows.logits, rows.targets, rows.owner), batch_of(task))) <= {2, 3}
     train(study, Naive(), 2, learner, first=1)
     assert head.open.tolist() == [True, True, True, True, False, False]
     assert torch.equal(head.weight[~head.open], before[~head.open])
@@ -254,7 +254,7 @@ def test_a_strategy_that_peeks_at_the_task_sees_it_only_where_it_is_told(
     learner = new_learner(study, 0)
     seen: list[Tensor] = []
     rows = learner.rows
-    learner.rows = lambda task, batch, weights=None: seen.append(rows(task, batch).logits) or rows(task, batch)  # type: ignore[method-assign,func-returns-value,assignment]
+    learner.rows = lambda task, batch, weights=None: seen.append(rows(task, batch).logits) or rows(task, batch)  # type: ignore[method-assign,func-returns-value]
     task = study.tasks[0]
     for name in DOMAINS[:2]:
         evaluate(learner, Peeking(), replace(task, spec=replace(task.spec, name=name)), study.team)

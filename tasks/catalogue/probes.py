@@ -1,4 +1,4 @@
-"""What pretraining could do: every probe, listed."""
+"""Probes of sentence retrieval, listed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tasks.sources.archives import NEWS_ARTICLES
 from tasks.sources.documents import NewsArticles
 from tasks.spec import ProbeSpec, RetrievalSpec
 
-PROBES: tuple[ProbeSpec, ...] = (
+RETRIEVAL: tuple[ProbeSpec, ...] = (
     RetrievalSpec(
         name="news_retrieval",
         description="two spans of one news article of 2017 find each other among 200 articles",

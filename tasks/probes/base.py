@@ -19,6 +19,17 @@ class Reader(Protocol):
     def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Hidden states of the embeddings and after every layer, (B, L, D) each."""
 
+    def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+        """Logits over the vocabulary of the head that the backbone was pretrained with, at some places.
+
+        Args:
+            inputs: (B, L) each.
+            places: (B, L) bool, N of them true.
+
+        Returns:
+            (N, V), text by text.
+        """
+
 
 @dataclass(frozen=True)
 class Probe(ABC):

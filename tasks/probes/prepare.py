@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from tasks.probes.base import Probe
+from tasks.probes.language import prepare_causal, prepare_masked
 from tasks.probes.retrieval import prepare_retrieval
-from tasks.spec import ProbeSpec, RetrievalSpec
+from tasks.spec import CausalLMSpec, MaskedLMSpec, ProbeSpec, RetrievalSpec
 
 
 def prepare_probe(spec: ProbeSpec, rows: Sequence[Mapping[str, object]], tokenizer: PreTrainedTokenizerBase) -> Probe:
@@ -20,5 +21,9 @@ def prepare_probe(spec: ProbeSpec, rows: Sequence[Mapping[str, object]], tokeniz
     match spec:
         case RetrievalSpec():
             return prepare_retrieval(spec, rows, tokenizer)
+        case CausalLMSpec():
+            return prepare_causal(spec, rows, tokenizer)
+        case MaskedLMSpec():
+            return prepare_masked(spec, rows, tokenizer)
         case _:
             raise TypeError(f"{type(spec).__name__} is no kind of probe")

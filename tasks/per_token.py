@@ -1,0 +1,45 @@
+"""What kinds of task share that decide something at every token, or at some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from tasks.base import IGNORED, Batch, Rows, Task
+
+
+class PerTokenTask(Task):
+    """Labels are (B, L); a token whose label is `IGNORED` gives no row."""
+
+    @property
+    def rows_each(self) -> int:
+        """One a token."""
+        return int(self.train.lengths.max())
+
+    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
+        """(B, L), padded with `IGNORED`."""
+        labels = torch.full((len(columns["labels"]), longest), IGNORED)
+        for row, values in enumerate(columns["labels"]):
+            labels[row, : len(values)] = torch.tensor(values)
+        return labels, None
+
+    def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Every token is asked about."""
+        return torch.zeros(present.shape, dtype=torch.long, device=present.device).masked_fill(~present, IGNORED), None
+
+    def cut_labels(self, labels: Tensor, length: int) -> Tensor:
+        """(L,) up to where the text ends."""
+        return labels[:length]
+
+    def join_labels(self, labels: list[Tensor]) -> Tensor:
+        """(B, L), padded with `IGNORED`."""
+        return pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+
+    def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
+        """One row a labelled token; the head runs on these only."""
+        labelled = batch.labels != IGNORED
+        return Rows(head(hidden[labelled]), batch.labels[labelled], labelled.nonzero()[:, 0])
