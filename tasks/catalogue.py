@@ -19,7 +19,7 @@ from tasks.sources.documents import NewsArticles
 from tasks.sources.movie_reviews import MovieReviews
 from tasks.sources.orange_tab import OrangeTab
 from tasks.sources.squad import Squad
-from tasks.spec import ProbeSpec, RetrievalSpec, TaskSpec
+from tasks.spec import LinearSpec, ProbeSpec, RetrievalSpec, TaskSpec
 
 OWN_SPLIT = "own split, 80/20, by hash of the text, stratified, after removing duplicates; not a published test set"
 
@@ -131,6 +131,15 @@ TASKS: tuple[TaskSpec, ...] = (
     ),
 )
 
+
+def _linear(name: str, train_examples: int, test_examples: int, max_length: int) -> LinearSpec:
+    """A linear probe of one of the tasks above."""
+    (task,) = [task for task in TASKS if task.name == name]
+    about = f"what a linear classifier reads off frozen features: {task.description}"
+    sizes = train_examples, test_examples, max_length
+    return LinearSpec(f"linear_{name}", about, task.source, task.licence, task, *sizes)
+
+
 PROBES: tuple[ProbeSpec, ...] = (
     RetrievalSpec(
         name="news_retrieval",
@@ -140,4 +149,8 @@ PROBES: tuple[ProbeSpec, ...] = (
         span_words=24,
         licence="articles (c) their publishers (Harvard Dataverse, doi:10.7910/DVN/GMFCTR)",
     ),
+    _linear("rotten_tomatoes", 1000, 500, 64),
+    _linear("bbc_news", 500, 400, 64),
+    _linear("newsgroups20", 1000, 500, 64),
+    _linear("boolq", 1000, 500, 128),
 )
