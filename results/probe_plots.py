@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from results import recovery, stability
@@ -56,7 +57,7 @@ def layers_over_stages(runs: Sequence[Run]) -> list[Figure]:
     rows = max(1, int((_PAGE_INCHES - 1.4) / panel))
     pages = [shown[start : start + rows] for start in range(0, len(shown), rows)]
     longest = max((variant.runs[0] for variant in shown), key=lambda run: len(run.stages))
-    order = "stages: " + ", ".join(f"{n} {stage_name(stage)}" for n, stage in enumerate(longest.stages, start=1))
+    order = "stages: " + ", ".join(f"{n}={stage_name(stage)}" for n, stage in enumerate(longest.stages, start=1))
     caption = f"{left_out}; {order}" if left_out else order
     return [_layers_page(page, layers, farthest or 1.0, panel, caption) for page in pages]
 
@@ -117,6 +118,7 @@ def scores_inside_stages(runs: Sequence[Run]) -> Figure:
             axes.axvline(float(end), color="0.75", linewidth=0.8, zorder=0)
         axes.set_title(shorten(task.name, 36), loc="left")
         axes.set_ylabel(f"{shorten(task.metric, 12)} ↑")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[-1].set_xlabel("optimizer step of the run\n(vertical lines: a stage ends)")
     handles = [Line2D([0, 1], [0, 0], **look.both | {"marker": ""}) for look in styles]
     deepest = Line2D([], [], marker="v", markersize=5, linestyle="", color="0.4")

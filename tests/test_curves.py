@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +88,16 @@ def plain(run: Run) -> dict[str, Any]:
     return record
 
 
-@pytest.mark.parametrize("strategy", ["all", "momentum"])
-def test_records_with_and_without_curves_agree_bit_for_bit_in_all_else(
-    opened: Opened, tmp_path: Path, strategy: str
-) -> None:
-    from tests.hard_strategies import HARD
+USUAL = ["naive", "ewc", "replay", "lora", "independent", "joint"]
 
-    names = ",".join(EVERYWHERE) if strategy == "all" else "naive"
-    studies = [opened(names), opened(names, "eval_every=2")]
-    if strategy != "all":
-        hard = [tuple(replace(cell, strategy=HARD[strategy]) for cell in study.suite.cells) for study in studies]
-        studies = [replace(s, suite=replace(s.suite, cells=cells)) for s, cells in zip(studies, hard, strict=True)]
+
+@pytest.mark.parametrize(
+    "names", [USUAL, pytest.param([name for name in EVERYWHERE if name not in USUAL], marks=pytest.mark.slow)]
+)
+def test_records_with_and_without_curves_agree_bit_for_bit_in_all_else(
+    opened: Opened, tmp_path: Path, names: list[str]
+) -> None:
+    studies = opened(",".join(names)), opened(",".join(names), "eval_every=2")
     without, watched = (Ran(study, tmp_path / str(number)).runs for number, study in enumerate(studies))
     for one, other in zip(without, watched, strict=True):
         assert one.failure is None, one.failure
