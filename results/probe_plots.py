@@ -167,13 +167,15 @@ def _heat_map(axes: Axes, values: NDArray[np.float64], colors: str, most: float)
 def _similarity(variant: Variant, layers: Sequence[str]) -> NDArray[np.float64]:
     """(layers, states), mean over seeds; NaN for layers whose states are those of another (a last norm)."""
     found = [[[row.get(layer, math.nan) for row in run.similarity] for layer in layers] for run in variant.finished]
-    return np.array(found, dtype=float).mean(axis=0)
+    mean: NDArray[np.float64] = np.array(found, dtype=float).mean(axis=0)
+    return mean
 
 
 def _drift(variant: Variant, layers: Sequence[str]) -> NDArray[np.float64]:
     """(layers, states), mean over seeds."""
     found = [[[row[layer] for row in run.drift] for layer in layers] for run in variant.finished]
-    return np.array(found, dtype=float).mean(axis=0)
+    mean: NDArray[np.float64] = np.array(found, dtype=float).mean(axis=0)
+    return mean
 
 
 def _bar(axes: Axes, place: int, length: float, start: float, color: str) -> None:

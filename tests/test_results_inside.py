@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from matplotlib.text import Text
 
 from results import probe_plots, probe_tables, recovery, stability, tables
 from results.record import FinishedRun, Run
-from results.recovery import Loss
 from results.report import write_report
 from tests.results_fixtures import LAYERS, TASKS, make_run
 
@@ -67,8 +67,9 @@ def test_forgetting_splits_into_what_the_body_and_the_head_lost() -> None:
     run = worked(refits=REFITS)
     split = recovery.losses(run)
     assert list(split) == ["rotten_tomatoes", "bbc_news"]
-    assert split["rotten_tomatoes"] == Loss(pytest.approx(0.2), pytest.approx(0.1))  # 0.9 - 0.6 lost; 0.95 - 0.85 body
-    assert split["bbc_news"] == Loss(pytest.approx(0.15), pytest.approx(-0.05))  # 0.8 - 0.7 lost; 0.8 - 0.85 body
+    # 0.9 - 0.6 lost, of it 0.95 - 0.85 by the body; 0.8 - 0.7 lost, by the body 0.8 - 0.85.
+    assert astuple(split["rotten_tomatoes"]) == pytest.approx((0.2, 0.1))
+    assert astuple(split["bbc_news"]) == pytest.approx((0.15, -0.05))
     assert recovery.head_lost(run) == pytest.approx(0.175)
     assert recovery.body_lost(run) == pytest.approx(0.025)
 
@@ -128,7 +129,7 @@ def test_columns_are_there_if_a_run_has_something_for_them() -> None:
     assert not new & set(tables.forgetting_table([make_run()]).columns)
     table = tables.forgetting_table([inside(), inside("joint", together=True)]).set_index("strategy")
     assert new <= set(table.columns)
-    assert table.loc["joint", sorted(new)].isna().all() and table.loc["naive", sorted(new)].notna().all()
+    assert all(table[column].isna()["joint"] and table[column].notna()["naive"] for column in new)
     assert {"head_lost", "body_lost"} <= set(tables.forgetting_table([worked(refits=REFITS)]).columns)
 
 
@@ -148,7 +149,8 @@ def test_long_tables_hold_every_number() -> None:
 @pytest.mark.parametrize("field", ["similarity", "refits", "curves"])
 def test_a_record_has_as_many_rows_as_there_are_states_or_none(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} has 1 entries, {3 if field == 'curves' else 4} or none expected"):
-        make_run(**{field: [[] if field == "curves" else {}]})
+        made_up: dict[str, Any] = {field: [[] if field == "curves" else {}]}
+        make_run(**made_up)
 
 
 HOSTILE = "a_b & 50% | $x$ <b> \\frac{"
@@ -213,7 +215,7 @@ def test_layers_are_drawn_from_the_input_up_and_those_without_a_value_are_blank(
     run = run.model_copy(update={"similarity": [{"embeddings": 1.0, "layer 1": 0.5}] * 4})
     (figure,) = probe_plots.layers_over_stages([run])
     left, right = figure.axes[:2]
-    shown = np.ma.filled(np.ma.masked_invalid(left.images[0].get_array()), -1)
+    shown = np.nan_to_num(np.ma.getdata(np.asarray(left.images[0].get_array(), dtype=float)), nan=-1)
     assert shown[:, 1].tolist() == [1.0, 0.5, -1]
     assert [label.get_text() for label in left.get_yticklabels()] == ["embeddings", "layer 1", "top"]
     assert left.get_ylim()[0] < left.get_ylim()[1]
