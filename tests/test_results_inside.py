@@ -215,7 +215,9 @@ def test_layers_are_drawn_from_the_input_up_and_those_without_a_value_are_blank(
     run = run.model_copy(update={"similarity": [{"embeddings": 1.0, "layer 1": 0.5}] * 4})
     (figure,) = probe_plots.layers_over_stages([run])
     left, right = figure.axes[:2]
-    shown = np.nan_to_num(np.ma.getdata(np.asarray(left.images[0].get_array(), dtype=float)), nan=-1)
+    drawn = left.images[0].get_array()
+    assert drawn is not None
+    shown = np.ma.filled(np.ma.masked_invalid(drawn), -1)
     assert shown[:, 1].tolist() == [1.0, 0.5, -1]
     assert [label.get_text() for label in left.get_yticklabels()] == ["embeddings", "layer 1", "top"]
     assert left.get_ylim()[0] < left.get_ylim()[1]
