@@ -9,11 +9,11 @@ from typing import Any
 from benchmark.jobs import Graph, Job
 from benchmark.stages import stage_tasks
 from benchmark.store import Saved
-from results.record import Failure, Order, Run, StageCost
+from results.record import CurvePoint, Failure, Order, Run, StageCost
 from tasks.base import Task
 
 Row = Mapping[str, Any]
-"""``metrics``, ``probes`` and ``drift`` as records have them, and what measuring took."""
+"""``metrics``, ``probes``, ``drift`` and so on as records have them, and what measuring took."""
 
 
 def finished_run(graph: Graph, cell: int) -> Run | None:
@@ -73,16 +73,29 @@ def _run(
         metrics=[row["metrics"] for row in rows],
         probes=[row["probes"] for row in rows],
         drift=[row["drift"] for row in rows],
+        similarity=[row["similarity"] for row in rows] if study.texts else [],
+        refits=[row["refits"] for row in rows] if suite.refit is not None else [],
+        curves=[_curve(stage[0]) for stage in steps] if suite.eval_every is not None else [],
         costs=costs,
         losses=[stage[0].losses for stage in steps],
         failure=failure,
         parameters=study.backbone.parameters,
         peak_memory_bytes=max((int(part["peak_memory_bytes"]) for part in parts), default=0),
-        seconds=sum(float(part["seconds"]) for part in parts),
+        seconds=sum(float(part["seconds"]) for part in parts)
+        + sum(_tested(saved) for stage in steps for saved in stage),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         settings=planned.settings,
         provenance=study.made(planned),
     )
+
+
+def _curve(saved: Saved) -> list[CurvePoint]:
+    return [CurvePoint(step=point["step"], scores=point["scores"]) for point in saved.curve]
+
+
+def _tested(saved: Saved) -> float:
+    """Seconds that testing inside a step took."""
+    return sum(float(point["seconds"]) for point in saved.curve)
 
 
 def _stage_cost(steps: Sequence[Saved], row: Row) -> StageCost:
@@ -90,7 +103,7 @@ def _stage_cost(steps: Sequence[Saved], row: Row) -> StageCost:
     training = steps[0].cost
     return StageCost(
         train_seconds=sum(saved.cost["seconds"] for saved in steps),
-        evaluate_seconds=row["seconds"],
+        evaluate_seconds=row["seconds"] + sum(map(_tested, steps)),
         trained_tokens=int(training["tokens"]),
         steps=int(training["steps"]),
         strategy_bytes=int(steps[-1].cost["strategy_bytes"]),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.curves import Curve
 from benchmark.store import Checkpoint, Store
 from benchmark.team import Team
 from strategies.base import Learner
@@ -32,6 +33,7 @@ class Keeper:
         team: Processes that train together; all keep step, the main one writes.
         every: Seconds between two checkpoints.
         stopping: Whether training should stop.
+        curve: How earlier tasks fare, where that is looked at; kept with the stage.
         before: Seconds that the stage took before it was taken up again.
     """
 
@@ -41,6 +43,7 @@ class Keeper:
     team: Team
     every: float
     stopping: Callable[[], bool]
+    curve: Curve | None = None
     before: float = 0.0
     started: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
@@ -59,6 +62,8 @@ class Keeper:
         learner.state = found.state
         optimizer.load_state_dict(_with_numbers(found.optimizer))
         self.before = found.seconds
+        if self.curve is not None:
+            self.curve.resume(found.position, found.curve)
         return found.losses
 
     def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
@@ -73,8 +78,9 @@ class Keeper:
             return
         changed = changed_weights(learner.model, self.untrained)
         state = _with_text(optimizer.state_dict())
+        points = self.curve.points if self.curve is not None else []
         self.store.save_checkpoint(
-            self.key, Checkpoint(len(losses), changed, learner.state, state, losses, self.seconds)
+            self.key, Checkpoint(len(losses), changed, learner.state, state, losses, self.seconds, points)
         )
         self.kept = time.monotonic()
         if stopping:

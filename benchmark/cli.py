@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHERE=VALUE",
         help="change a setting, such as ewc.lam=100 or training.epochs=1; may be repeated",
     )
+    run.add_argument(
+        "--eval-every", type=_positive, metavar="N", help="test earlier tasks every N steps inside a stage: slower"
+    )
     run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
@@ -167,9 +170,8 @@ def _no_command(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     from benchmark.suite import Overrides, load_suite
 
-    overrides = Overrides(
-        options.strategies, options.seeds, options.settings, options.backbone, options.limit, options.orders
-    )
+    settings = [*options.settings, *([f"eval_every={options.eval_every}"] if options.eval_every else [])]
+    overrides = Overrides(options.strategies, options.seeds, settings, options.backbone, options.limit, options.orders)
     suite = load_suite(options.suite, overrides)
     folder = options.out or RUNS / suite.name
     if not _follows():

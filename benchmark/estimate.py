@@ -13,9 +13,10 @@ from benchmark.batching import evaluation_batches
 from benchmark.engine import Engine
 from benchmark.jobs import Graph, Job
 from benchmark.loop import EVALUATION_TOKENS, finish_stage, make_stage, train_stage
-from benchmark.stages import stage_tasks
+from benchmark.measuring import measure_probes, measure_similarity
+from benchmark.stages import earlier_tasks, refitted_tasks, stage_tasks
 from benchmark.study import Study
-from benchmark.worker import measure_probes, new_learner
+from benchmark.worker import new_learner
 from strategies.base import Batch, Learner, Strategy
 from strategies.base import Task as StrategyTask
 from strategies.naive import Naive
@@ -48,12 +49,14 @@ class Prices:
 
     Attributes:
         train: Task -> seconds of naive fine-tuning an example.
-        evaluate: Seconds of measuring all tasks and probes once.
+        tests: Task -> seconds of testing it once.
+        probes: Seconds of measuring all probes once, and of comparing layers.
         strategies: Strategy -> what it costs.
     """
 
     train: Mapping[str, float]
-    evaluate: float
+    tests: Mapping[str, float]
+    probes: float
     strategies: Mapping[str, Cost]
 
 
@@ -82,10 +85,10 @@ def try_out(study: Study, strategies: set[str]) -> Prices:
     """Times a few examples of each task, and what each of these strategies does with them."""
     learner = new_learner(study, 0)
     train = {task.name: _seconds_an_example(study, learner, Naive(), task, 0) for task in study.tasks}
-    evaluate = sum(_evaluation_seconds(study, learner, task) for task in study.tasks) + _probe_seconds(study, learner)
+    tests = {task.name: _evaluation_seconds(study, learner, task) for task in study.tasks}
     cells = {cell.strategy.name: cell.strategy for cell in study.suite.cells if cell.strategy.name in strategies}
     costs = {name: _cost(study, strategy, train) for name, strategy in cells.items()}
-    return Prices(train, evaluate, costs)
+    return Prices(train, tests, _probe_seconds(study, learner), costs)
 
 
 def _cost(study: Study, strategy: Strategy, naive: Mapping[str, float]) -> Cost:
@@ -153,19 +156,27 @@ def _evaluation_seconds(study: Study, learner: Learner, task: Task) -> float:
 def _probe_seconds(study: Study, learner: Learner) -> float:
     started = time.perf_counter()
     measure_probes(study, learner)
+    measure_similarity(study, learner)
     return time.perf_counter() - started
 
 
 def _seconds(graph: Graph, prices: Prices, job: Job) -> float:
-    """What a job takes: its step, as far as it is not done, and measuring."""
+    """What a job takes: its step, as far as it is not done, and measuring; a forward pass is a third of a step."""
     node, cell = graph.node(job), graph.study.suite.cells[job.cell]
     cost = prices.strategies[cell.strategy.name]
-    seconds = prices.evaluate if job.measured else 0.0
+    study, training = graph.study, graph.study.suite.training
+    seconds = sum(prices.tests.values()) + prices.probes if job.measured else 0.0
+    for name in refitted_tasks(study, cell, node.stage) if job.measured else ():
+        examples = min(study.suite.refit or 0, len(study.task(name).train.features))
+        seconds += prices.train[name] * examples / 3 + prices.tests[name]
     if node.step == "after":
         return seconds + cost.after
-    for task in stage_tasks(graph.study, cell)[node.stage] if node.step == "train" else ():
+    if node.step == "train" and study.suite.eval_every is not None:
+        points = graph.examples(job) / training.batch_size // study.suite.eval_every
+        seconds += points * sum(prices.tests[task.name] for task in earlier_tasks(study, cell, node.stage))
+    for task in stage_tasks(study, cell)[node.stage] if node.step == "train" else ():
         step = cost.step if node.stage else 1.0  # what strategies add, they mostly add once there is something to keep
-        seconds += prices.train[task.name] * graph.study.suite.training.epochs * len(task.train.features) * step
+        seconds += prices.train[task.name] * training.epochs * len(task.train.features) * step
     return seconds
 
 

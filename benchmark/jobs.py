@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmark.stages import Node, evaluation_key, path, stage_tasks
+from benchmark.stages import Node, evaluation_key, path, refitted_tasks, stage_tasks
 from benchmark.store import Saved, Store
 from benchmark.study import Study
 
@@ -94,7 +94,8 @@ class Graph:
     def row(self, job: Job) -> dict[str, object] | None:
         """What was measured after a step; None if nothing was."""
         start, cell = self.paths[job.cell][0].key, self.study.suite.cells[job.cell]
-        return self.store.row(evaluation_key(self.study, start, self.saved(job), cell))
+        refit = refitted_tasks(self.study, cell, self.node(job).stage)
+        return self.store.row(evaluation_key(self.study, start, self.saved(job), cell, refit))
 
     @cached_property
     def ahead(self) -> Mapping[str, int]:

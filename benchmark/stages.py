@@ -21,6 +21,7 @@ from benchmark.study import ENVIRONMENT, Study
 from benchmark.suite import Cell
 from strategies.base import Stage
 from tasks.base import Task
+from tasks.spec import PRETRAINING
 
 Step = Literal["start", "train", "after"]
 
@@ -47,14 +48,16 @@ def path(study: Study, cell: Cell) -> list[Node]:
     """
     node = Node(_key("start", _environment(study), study.backbone_sha256, cell.seed), "start", -1)
     nodes = [node]
+    how = _signed(cell, cell.strategy.fingerprint_prediction())
     for stage, tasks in zip(stages(study, cell), stage_tasks(study, cell), strict=True):
         data = [[task.name, _training_data(study, task)] for task in tasks]  # a list: their order matters
         training, precision = asdict(study.suite.training), study.suite.precision
         acts = _signed(cell, cell.strategy.fingerprint(stage))
-        node = Node(_key("train", node.key, data, training, precision, cell.seed, acts), "train", stage.index)
+        curve = _curve_key(study, earlier_tasks(study, cell, stage.index), how)
+        node = Node(_key("train", node.key, data, training, precision, cell.seed, acts, *curve), "train", stage.index)
         nodes.append(node)
         then = _signed(cell, cell.strategy.fingerprint_after(stage))
-        if how := _signed(cell, cell.strategy.fingerprint_prediction()):
+        if how:
             then = {"after": then, "predicts": how}
         if then:
             node = Node(_key("after", node.key, then), "after", stage.index)
@@ -69,6 +72,28 @@ def stage_tasks(study: Study, cell: Cell) -> list[list[Task]]:
     return [[own[task.name] for task in stage] for stage in cell.strategy.stages(tasks)]
 
 
+def earlier_tasks(study: Study, cell: Cell, stage: int) -> list[Task]:
+    """The tasks that the stages before this one trained, and this one does not."""
+    groups = stage_tasks(study, cell)
+    now = {task.name for task in groups[stage]}
+    earlier = {task.name: task for group in groups[:stage] for task in group}
+    return [task for name, task in earlier.items() if name not in now]
+
+
+def refitted_tasks(study: Study, cell: Cell, stage: int) -> list[str]:
+    """The tasks of which a fresh head is fitted after a stage, -1 for the start.
+
+    What a task lost needs one right after it was learned and one at the end; tasks of the last stage can't lose. The
+    head that a backbone was pretrained with is no task's: a fresh one would have to learn the whole vocabulary.
+    """
+    groups = stage_tasks(study, cell)
+    last = len(groups) - 1
+    if study.suite.refit is None or stage < 0:
+        return []
+    tasks = earlier_tasks(study, cell, last) if stage == last else groups[stage]
+    return [task.name for task in tasks if task.head != PRETRAINING]
+
+
 def stages(study: Study, cell: Cell) -> list[Stage]:
     """The stages of a run as its strategy sees them."""
     groups = stage_tasks(study, cell)
@@ -78,7 +103,7 @@ def stages(study: Study, cell: Cell) -> list[Stage]:
     ]
 
 
-def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell) -> str:
+def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell, refit: Sequence[str] = ()) -> str:
     """Key of one row of results: what is measured on which tasks and probes.
 
     Args:
@@ -86,16 +111,14 @@ def evaluation_key(study: Study, start: str, saved: Saved | None, cell: Cell) ->
         start: Key of the start that the weights grew from.
         saved: What is kept of the step after which it is measured; None for the start itself.
         cell: The run; most strategies predict with the weights as they are, whatever they remember.
+        refit: Tasks of which a fresh head is fitted as well.
     """
-    tests = {
-        task.name: [task.test.sha256, task.spec.metrics, task.spec.main, _head(task), task.spec.told_apart]
-        for task in study.tasks
-    }
-    lengths = {plan.spec.name: plan.max_length for plan in study.suite.tasks}
-    probes = {probe.name: probe.sha256 for probe in study.probes}
+    tests, lengths = _tests(study.tasks), _lengths(study)
+    probes = [[probe.name, probe.sha256] for probe in study.probes]  # a list: layers are compared on the first's texts
+    heads = [[study.suite.refit, name, study.task(name).train.sha256] for name in refit]
     how = _signed(cell, cell.strategy.fingerprint_prediction())
     what = [] if saved is None else [saved.weights, *([how, saved.state, saved.plain] if how else [])]
-    return _key("evaluate", start, what, tests, lengths, probes)
+    return _key("evaluate", start, what, tests, lengths, probes, heads)
 
 
 @dataclass(frozen=True)
@@ -121,10 +144,29 @@ def plan(paths: Sequence[Sequence[Node]], to_do: set[str]) -> Plan:
     return Plan(len(paths), training.total(), len(training), len(training.keys() - to_do))
 
 
+def _tests(tasks: Sequence[Task]) -> dict[str, object]:
+    """What decides the scores of tasks, given the weights."""
+    return {
+        task.name: [task.test.sha256, task.spec.metrics, task.spec.main, _head(task), task.spec.told_apart]
+        for task in tasks
+    }
+
+
+def _lengths(study: Study) -> dict[str, int]:
+    return {plan.spec.name: plan.max_length for plan in study.suite.tasks}
+
+
+def _curve_key(study: Study, earlier: Sequence[Task], how: dict[str, object]) -> list[object]:
+    """What is tested inside a stage: no stage answers for one that is tested in another way. Empty if nothing is."""
+    if study.suite.eval_every is None or not earlier:
+        return []
+    return [{"every": study.suite.eval_every, "tests": _tests(earlier), "lengths": _lengths(study), "predicts": how}]
+
+
 def _training_data(study: Study, task: Task) -> Mapping[str, object]:
     """What decides the batches of a task and its head; which classes are open follows from those of the history."""
-    (length,) = [plan.max_length for plan in study.suite.tasks if plan.spec.name == task.name]
-    return {"rows": task.train.sha256, "length": length, "kind": task.spec.kind, "head": _head(task)}
+    lengths = _lengths(study)
+    return {"rows": task.train.sha256, "length": lengths[task.name], "kind": task.spec.kind, "head": _head(task)}
 
 
 def _head(task: Task) -> list[object]:

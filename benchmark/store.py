@@ -10,7 +10,7 @@ Finished steps and rows are kept for good. Tensors are kept as long as somebody 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,7 @@ class Saved:
         cost: What the step cost, as the engine counts it.
         losses: The training loss over the step, thinned out.
         notes: What the strategy wants in the record.
+        curve: How earlier tasks fared inside the step: see `benchmark.curves`.
     """
 
     weights: str
@@ -42,6 +43,7 @@ class Saved:
     cost: dict[str, float]
     losses: list[float]
     notes: dict[str, float]
+    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Checkpoint:
         optimizer: The optimizer's state, as it states it.
         losses: Of every step done.
         seconds: That training took so far.
+        curve: How earlier tasks fared so far.
     """
 
     position: int
@@ -63,6 +66,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     losses: list[float]
     seconds: float
+    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Store:
@@ -101,6 +105,7 @@ class Store:
         cost: dict[str, float],
         losses: Sequence[float] = (),
         notes: Mapping[str, float] = MappingProxyType({}),
+        curve: Sequence[dict[str, Any]] = (),
     ) -> Saved:
         """Keeps a finished step: the tensors first, then the file that names them.
 
@@ -111,9 +116,11 @@ class Store:
         plain = _flatten(state, "state", tensors)
         contents = {"weights": _content(weights), "state": _content(tensors)}
         named = {"plain": plain, "trainable": trainable, "cost": cost, "losses": list(losses), "notes": dict(notes)}
+        named["curve"] = list(curve)
         digests = self.shelf.keep("nodes", key, contents, named)
         self.drop_checkpoint(key)
-        return Saved(digests["weights"], digests["state"], plain, trainable, cost, list(losses), dict(notes))
+        found = digests["weights"], digests["state"], plain, trainable, cost, list(losses), dict(notes), list(curve)
+        return Saved(*found)
 
     def load(self, saved: Saved) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state after a step; None if a file was dropped or is damaged."""
@@ -136,6 +143,7 @@ class Store:
             "position": checkpoint.position,
             "losses": checkpoint.losses,
             "seconds": checkpoint.seconds,
+            "curve": checkpoint.curve,
             "plain": _flatten(checkpoint.state, "state", tensors),
             "optimizer": _flatten(checkpoint.optimizer, "optimizer", tensors),
         }
@@ -150,7 +158,8 @@ class Store:
         if found is None or weights is None or tensors is None:
             return None
         state, optimizer = _unflatten(found["plain"], tensors), _unflatten(found["optimizer"], tensors)
-        return Checkpoint(found["position"], weights, state, optimizer, found["losses"], found["seconds"])
+        known = found["losses"], found["seconds"], found["curve"]
+        return Checkpoint(found["position"], weights, state, optimizer, *known)
 
     def drop_checkpoint(self, key: str) -> None:
         """Forgets how far a step had come."""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
+from torch import Tensor
 
 from benchmark import fetch, hub, provenance
-from benchmark.backbone import Backbone, layer_names, load_backbone
+from benchmark.backbone import Backbone, Model, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.convert import dequantised
 from benchmark.errors import UserError
 from benchmark.objectives import with_pretrained_head
 from benchmark.own_tasks import check_unchanged, file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
+from benchmark.reader import ModelReader
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
 from results.record import Provenance, TaskInfo
@@ -29,6 +33,7 @@ from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
+from tasks.probes.similarity import token_states
 from tasks.sources.archive import Archive, DataFiles, HubFiles, LocalFiles
 from tasks.sources.base import LazySplits, Source, SourceError
 from tasks.spec import TaskError
@@ -69,6 +74,17 @@ class Study:
         """Where the numbers of a run come from: plugins of other runs have no part in them."""
         tasks = [plan.origin for plan in self.suite.tasks]
         return self.provenance.model_copy(update={"plugins": as_provenance([cell.origin, *tasks])})
+
+    @cached_property
+    def texts(self) -> Sequence[Mapping[str, Tensor]]:
+        """Held-out texts that layers are compared on: those of the first probe that has any."""
+        return next((texts for probe in self.probes if (texts := probe.texts())), [])
+
+    @cached_property
+    def pretrained_states(self) -> Sequence[Tensor]:
+        """What the pretrained body makes of these texts, (N, D) a layer; read once a process, when it is needed."""
+        model = Model(copy.deepcopy(self.backbone.body), self.backbone.pooling).to(self.device).eval()
+        return token_states(ModelReader(model, self.device), self.texts)
 
     def task(self, name: str) -> Task:
         """The task of this name."""
@@ -126,9 +142,10 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         for plan in suite.tasks:
             sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
             tasks.append(prepare(plan.spec, _read(plan.spec.source, located), backbone.tokenizer, sizes, pretraining))
-        probes = [prepare_probe(spec, _read(spec.source, located)["test"], backbone.tokenizer) for spec in suite.probes]
+        probes = [prepare_probe(spec, _read(spec.source, located), backbone.tokenizer) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
+    _refuse_trained(probes, tasks)
     for task in tasks:
         if missing := untrained_labels(task):
             share = f"{len(missing)} of {len(task.spec.own or task.spec.labels)} labels"
@@ -146,6 +163,26 @@ ENVIRONMENT = {"code_sha256", "python", "platform", "device", "threads", "proces
 """What of a record's provenance can change a bit and is no data: code, versions and machine."""
 COMPUTED = ENVIRONMENT | {"precision", "data_sha256", "weights_sha256", "backbone_sha256", "plugins"}
 """What must be the same in all processes that train one model."""
+
+
+MOST_TRAINED = 0.01
+"""Share of a probe's held-out texts that may stand in training data by chance: texts are posted twice."""
+
+
+def _refuse_trained(probes: Sequence[Probe], tasks: Sequence[Task]) -> None:
+    """Refuses a probe whose held-out texts are trained, under whatever name.
+
+    Raises:
+        UserError: they are.
+    """
+    for probe in probes:
+        for task in tasks:
+            share = probe.trained_by(task)
+            if share > MOST_TRAINED:
+                raise UserError(
+                    f"probe {probe.name} measures what is never trained, but {task.name} trains {share:.0%} of its "
+                    "texts: take another probe"
+                )
 
 
 def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, say: Say) -> Suite:

@@ -87,6 +87,10 @@ class SuiteFile(BaseModel):
     tasks: dict[str, TaskSettings] = {}
     """What is set for single tasks, instead of the three values above."""
     training: Training = Training()
+    eval_every: Count | None = None
+    """Steps after which earlier tasks are tested inside a stage; null for never."""
+    refit: Count | None = None
+    """Training examples that a fresh head is fitted on, to tell what heads lost from what the body did; null for no."""
     precision: Precision = "no"
     """Mixed precision of training: no or bf16; evaluation and importance are always computed in 32 bits."""
     strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
@@ -160,6 +164,8 @@ class Suite:
     training: Training
     precision: Precision
     cells: tuple[Cell, ...]
+    eval_every: int | None = None
+    refit: int | None = None
     every: bool = False
     """Whether its strategies are all that there are: those that can't work on its tasks are left out."""
     swapped: bool = False
@@ -269,6 +275,7 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
     for name in file.probes:
         if name not in probes:
             raise unknown("probe", name, probes)
+        _refuse_trained(title, probes[name], [tasks[task].spec for task in stream.tasks])
     try:
         specs = arrange(stream, [tasks[name].spec for name in stream.tasks])
     except TaskError as error:
@@ -291,6 +298,8 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
         "probes": file.probes,
         "training": asdict(file.training),
         "precision": file.precision,
+        # Named where they are used only, so that records from before they were there can still be compared.
+        **file.model_dump(include={"eval_every", "refit"}, exclude_none=True),
     }
     cells = []
     for name, given in file.strategies.items():
@@ -320,9 +329,21 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
         file.training,
         file.precision,
         tuple(cells),
+        file.eval_every,
+        file.refit,
         every=EVERY in (overrides.strategies or ()),
         swapped=overrides.backbone is not None,
     )
+
+
+def _refuse_trained(title: str, probe: ProbeSpec, trained: Sequence[TaskSpec]) -> None:
+    held = probe.held_out
+    for task in trained:
+        if held is not None and (task.name == held.name or task.source == held.source):
+            raise UserError(
+                f"suite {title}: probe {probe.name} measures a task that is never trained, but the stream trains "
+                f"{task.name}: take another probe"
+            )
 
 
 def _plan(entry: Entry, file: SuiteFile, limit: int | None) -> TaskPlan:

@@ -61,9 +61,12 @@ class TeamStore(Store):
         cost: dict[str, float],
         losses: Sequence[float] = (),
         notes: Mapping[str, float] = MappingProxyType({}),
+        curve: Sequence[dict[str, Any]] = (),
     ) -> Saved:
         """Keeps a finished step, once."""
-        saved = super().save_node(key, weights, state, trainable, cost, losses, notes) if self.team.main else None
+        saved = None
+        if self.team.main:
+            saved = super().save_node(key, weights, state, trainable, cost, losses, notes, curve)
         agreed = self.team.agree(saved)
         assert agreed is not None
         return agreed

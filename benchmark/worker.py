@@ -7,7 +7,7 @@ import copy
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,17 +17,18 @@ from torch import Tensor
 
 from benchmark.backbone import Model
 from benchmark.checkpoints import Keeper, Stopped, changed_weights, restore_weights, tensors_of
+from benchmark.curves import Curve
 from benchmark.errors import UserError
 from benchmark.growing import open_classes
 from benchmark.jobs import Job
 from benchmark.loop import Diverged, Watch, evaluate, finish_stage, select_trainable, train_stage
+from benchmark.measuring import measure
 from benchmark.provenance import peak_memory, reset_peak_memory
-from benchmark.reader import ModelReader
-from benchmark.stages import Node, evaluation_key, path, stage_tasks, stages
+from benchmark.stages import Node, earlier_tasks, evaluation_key, path, refitted_tasks, stage_tasks, stages
 from benchmark.store import Saved, Store
 from benchmark.study import Study
 from benchmark.suite import Cell
-from strategies.base import Learner, Strategy, snapshot
+from strategies.base import Learner, Stage, Strategy, snapshot
 
 LOSSES = 200
 """Values that are kept of a stage's training loss."""
@@ -150,12 +151,11 @@ class Worker:
                 return _failed(error)
         return Done()
 
-    def keeper(self, key: str) -> Keeper:
+    def keeper(self, key: str, curve: Curve | None) -> Keeper:
         """Keeps a stage on its way."""
         assert self.learner is not None
-        return Keeper(
-            self.store, key, self.learner.untrained, self.study.team, self.checkpoint_seconds, self.stop.asked
-        )
+        untrained, team = self.learner.untrained, self.study.team
+        return Keeper(self.store, key, untrained, team, self.checkpoint_seconds, self.stop.asked, curve)
 
 
 class Walk:
@@ -173,7 +173,8 @@ class Walk:
     def finish(self, place: int, measured: bool) -> None:
         """Does a step and what it needs, as far as it is not done, and measures what comes of it if it should."""
         saved = self._saved(place)
-        key = evaluation_key(self.study, self.nodes[0].key, saved, self.cell)
+        refit = refitted_tasks(self.study, self.cell, self.nodes[place].stage)
+        key = evaluation_key(self.study, self.nodes[0].key, saved, self.cell, refit)
         if measured and self.store.row(key) is None:
             learner = self._bring(place, locked=True)
             with self.store.shelf.lock(key, wait=True):
@@ -181,7 +182,7 @@ class Walk:
                     self.worker.lane.enter(f"{self._named(self.nodes[place])}: measuring")
                     # The untrained model belongs to no strategy: all runs of a seed share its row.
                     strategy = self.cell.strategy if place else Strategy()
-                    self.store.save_row(key, measure(self.study, learner, strategy))
+                    self.store.save_row(key, measure(self.study, learner, strategy, refit))
                     self.worker.lane.leave()
 
     def _named(self, node: Node) -> str:
@@ -243,13 +244,14 @@ class Walk:
         started = time.perf_counter()
         losses: list[float] = []
         cost: dict[str, float] = {}
+        curve = self._curve(stage, learner)
         earlier = 0.0
         if node.step == "train":
             select_trainable(learner, {task.head for task in group})
             open_classes(learner.model, [task for before in self.groups[: node.stage + 1] for task in before])
             self.worker.lane.enter(self._named(node))
-            keeper = self.worker.keeper(node.key)
-            trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, self.worker.lane, keeper)
+            keeper, watch = self.worker.keeper(node.key, curve), curve or self.worker.lane
+            trained = train_stage(learner, self.cell.strategy, stage, group, self.study.team, watch, keeper)
             self.worker.lane.leave()
             losses, earlier = thinned(trained.losses, LOSSES), keeper.before
             cost = {"steps": len(trained.losses), "tokens": trained.tokens, "trainable": trained.trainable}
@@ -258,7 +260,7 @@ class Walk:
             finish_stage(learner, self.cell.strategy, stage)
             self.worker.lane.leave()
         cost |= {
-            "seconds": earlier + time.perf_counter() - started,
+            "seconds": earlier + time.perf_counter() - started - (curve.seconds if curve else 0.0),
             "strategy_bytes": learner.state_bytes(),
             "peak_memory_bytes": peak_memory(),
         }
@@ -267,7 +269,20 @@ class Walk:
                 raise Diverged(f"{name}, which {self.cell.strategy.name} notes, is {value:g}")
         changed = changed_weights(learner.model, learner.untrained)
         trainable = sorted(learner.trainable())
-        return self.store.save_node(node.key, changed, learner.state, trainable, cost, losses, learner.notes)
+        points = curve.points if curve else []
+        return self.store.save_node(node.key, changed, learner.state, trainable, cost, losses, learner.notes, points)
+
+    def _curve(self, stage: Stage, learner: Learner) -> Curve | None:
+        """What tests earlier tasks inside a stage; None if that is not wanted, or there are none."""
+        every, earlier = self.study.suite.eval_every, earlier_tasks(self.study, self.cell, stage.index)
+        if every is None or not earlier:
+            return None
+
+        def test() -> dict[str, float]:
+            scores = {task.name: evaluate(learner, self.cell.strategy, task, self.study.team) for task in earlier}
+            return {task.name: scores[task.name][task.spec.main] for task in earlier}
+
+        return Curve(self.worker.lane, learner.model, every, stage.steps, test)
 
     def _restore(self, known: Saved, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
         learner = self.worker.learner
@@ -295,58 +310,11 @@ def new_learner(study: Study, seed: int) -> Learner:
     return Learner(model, model.layers(), model.head_names(), tasks, training, seed, untrained)
 
 
-def measure(study: Study, learner: Learner, strategy: Strategy) -> dict[str, Any]:
-    """Every task and probe, how far each layer has moved from the untrained weights, and what measuring took.
-
-    Raises:
-        Diverged: a value is not finite.
-    """
-    reset_peak_memory()
-    started = time.perf_counter()
-    row = {
-        "metrics": {task.name: evaluate(learner, strategy, task, study.team) for task in study.tasks},
-        "probes": measure_probes(study, learner),
-        "drift": {
-            layer: relative_distance(learner.body(), learner.untrained, names)
-            for layer, names in learner.layers.items()
-        },
-    }
-    for name, value in _numbers(row):
-        if not math.isfinite(value):
-            raise Diverged(f"{name} is {value:g} when measured")
-    return row | {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
-
-
-def measure_probes(study: Study, learner: Learner) -> dict[str, dict[str, float]]:
-    """Every measure of every probe."""
-    model = learner.model
-    assert isinstance(model, Model)
-    model.eval()
-    reader = ModelReader(model, study.device)
-    return {probe.name: probe.measure(reader) for probe in study.probes}
-
-
-def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
-    """``||now - before|| / ||before||`` (L2) over the named tensors together."""
-    pairs = [(now[name].detach().cpu().double(), before[name].detach().cpu().double()) for name in names]
-    moved = sum(float((new - old).square().sum()) for new, old in pairs)
-    size = sum(float(old.square().sum()) for _, old in pairs)
-    return (moved / size) ** 0.5 if size > 0 else 0.0
-
-
 def thinned(values: Sequence[float], most: int) -> list[float]:
     """At most so many values: all of them, or means over stretches that are as equal as can be."""
     if len(values) <= most:
         return list(values)
     return [float(np.mean(part)) for part in np.array_split(np.asarray(values), most)]
-
-
-def _numbers(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _failed(error: Exception) -> Failed:

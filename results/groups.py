@@ -113,6 +113,21 @@ def by_order(runs: Sequence[Run]) -> list[list[Run]]:
     return [found[order] for order in sorted(found)]
 
 
+def finished_variants(runs: Sequence[Run]) -> tuple[list[Variant], str]:
+    """The variants of which a run finished, and in words what is left out, empty if nothing failed."""
+    every = variants(runs)
+    failed = [_failed_share(variant) for variant in every if variant.failed]
+    left_out = f"not shown, failed: {', '.join(failed)}" if failed else ""
+    return [variant for variant in every if variant.finished], left_out
+
+
+def _failed_share(variant: Variant) -> str:
+    if not variant.finished:
+        return variant.label
+    counted = "seeds" if len(by_order(variant.runs)) == 1 else "runs"
+    return f"{len(variant.failed)} of {len(variant.runs)} {counted} of {variant.label}"
+
+
 def _name_variants(by_settings: Mapping[str, list[Run]]) -> list[Variant]:
     """Labels the variants of one strategy by the hyperparameters in which they differ."""
     members = list(by_settings.values())

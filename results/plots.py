@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from results import metrics
-from results.groups import Variant, by_order, variants
+from results.groups import Variant, finished_variants
 from results.record import FinishedRun, Run
 from results.style import (
     FONT_POINTS,
@@ -28,6 +28,7 @@ from results.style import (
     End,
     Look,
     caption_above,
+    draw_band,
     house_style,
     label_at_right,
     labels_height,
@@ -36,6 +37,7 @@ from results.style import (
     new_figure,
     shorten,
     wrap,
+    write_value,
 )
 from results.tables import state_names
 
@@ -48,7 +50,7 @@ _LOG_FROM_RATIO = 30
 @house_style()
 def scores_over_stages(runs: Sequence[Run]) -> Figure:
     """One panel per task, one line per strategy: the score after every stage; a band spans the seeds."""
-    shown, left_out = _shown(runs)
+    shown, left_out = finished_variants(runs)
     styles = looks([variant.is_sequence for variant in shown])
     longest = _longest(shown)
     columns = 1 if len(longest.tasks) <= 3 else 2
@@ -75,7 +77,7 @@ def scores_over_stages(runs: Sequence[Run]) -> Figure:
 @house_style()
 def score_matrices(runs: Sequence[Run]) -> list[Figure]:
     """Heat maps of the score matrices (means over seeds), as many to a figure as fit a page."""
-    shown, left_out = _shown(runs)
+    shown, left_out = finished_variants(runs)
     longest = _longest(shown)
     columns = 2 if len(longest.tasks) <= 4 and len(shown) > 1 else 1
     titles = [wrap(variant.label, 34 // columns) for variant in shown]
@@ -93,7 +95,7 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
 
     A run of one stage has no learning accuracy: its star stands at its final average.
     """
-    shown, left_out = _shown(runs)
+    shown, left_out = finished_variants(runs)
     handles, names, undefined = [], [], []
     figure = new_figure(1.0)
     caption = caption_above(figure, left_out)
@@ -128,7 +130,7 @@ def drift_per_layer(runs: Sequence[Run]) -> Figure:
 
     The scale is logarithmic where distances differ much; what did not move then lies at a tick marked 0.
     """
-    shown, left_out = _shown(runs)
+    shown, left_out = finished_variants(runs)
     layers = shared_layers([run for variant in shown for run in variant.finished])
     figure = new_figure(1.0)
     caption = caption_above(figure, left_out)
@@ -138,7 +140,7 @@ def drift_per_layer(runs: Sequence[Run]) -> Figure:
     ends = []
     for variant, values, look in zip(shown, stacks, looks([v.is_sequence for v in shown]), strict=True):
         drawn = np.maximum(values, floor)
-        _draw_band(axes, range(len(layers)), drawn, look)
+        draw_band(axes, range(len(layers)), drawn, look)
         ends.append(End(len(layers) - 1, float(np.maximum(values.mean(axis=0), floor)[-1]), variant.label, look))
     step = math.ceil(len(layers) / 14)
     axes.set_xticks(range(0, len(layers), step), [shorten(name, _NAME_CHARACTERS) for name in layers[::step]])
@@ -159,21 +161,6 @@ _TRAINED: dict[str, Any] = {"color": "0.75", "linewidth": 4, "linestyle": "-", "
 
 def _lines(text: str) -> int:
     return text.count("\n") + 1
-
-
-def _shown(runs: Sequence[Run]) -> tuple[list[Variant], str]:
-    """The variants of which a run finished, and in words what is not shown, empty if nothing failed."""
-    every = variants(runs)
-    failed = [_failed_share(variant) for variant in every if variant.failed]
-    left_out = f"not shown, failed: {', '.join(failed)}" if failed else ""
-    return [variant for variant in every if variant.finished], left_out
-
-
-def _failed_share(variant: Variant) -> str:
-    if not variant.finished:
-        return variant.label
-    counted = "seeds" if len(by_order(variant.runs)) == 1 else "runs"
-    return f"{len(variant.failed)} of {len(variant.runs)} {counted} of {variant.label}"
 
 
 def _longest(shown: Sequence[Variant]) -> FinishedRun:
@@ -206,17 +193,10 @@ def _widen(axes: Axes) -> None:
 def _draw_scores(axes: Axes, values: NDArray[np.float64], is_sequence: bool, look: Look, stages: int) -> None:
     """A line over the stages, or without a sequence a level with a star at its end."""
     if is_sequence:
-        _draw_band(axes, range(values.shape[1]), values, look)
+        draw_band(axes, range(values.shape[1]), values, look)
         return
     level = values[:, -1].mean()
     axes.plot([0, stages], [level, level], **look.both, markevery=[1], clip_on=False)
-
-
-def _draw_band(axes: Axes, x: Sequence[int], values: NDArray[np.float64], look: Look) -> None:
-    """The mean over the first axis (seeds) as a line, its range as a band."""
-    if len(values) > 1:
-        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.15, linewidth=0)
-    axes.plot(x, values.mean(axis=0), **look.both, clip_on=False)
 
 
 def _handle(look: Look, is_sequence: bool) -> Line2D:
@@ -280,26 +260,12 @@ def _draw_matrix(axes: Axes, variant: Variant, title: str, longest: Run) -> Axes
     digits = 1 if scores.shape[1] <= 3 else 0
     for cell, value in np.ndenumerate(placed):
         if not np.isnan(value):
-            _write_value(axes, cell, image, 100 * value, digits, "bold" if cell in learned else "normal")
+            write_value(axes, cell, image, 100 * value, digits, "bold" if cell in learned else "normal")
     axes.set_title(title, loc="left")
     axes.tick_params(axis="x", rotation=90, length=0)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     return image
-
-
-def _write_value(axes: Axes, cell: tuple[int, ...], image: AxesImage, value: float, digits: int, weight: str) -> None:
-    red, green, blue, _ = image.to_rgba(np.array([value]))[0]
-    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
-    axes.text(
-        cell[1],
-        cell[0],
-        f"{value:.{digits}f}",
-        ha="center",
-        va="center_baseline",
-        color="white" if is_dark else "black",
-        weight=weight,
-    )
 
 
 def _drift_scale(axes: Axes, values: NDArray[np.float64]) -> float:

@@ -58,7 +58,7 @@ class StageCost(_Strict):
     train_seconds: float
     """Training itself, the strategy's work before and after it (its Fisher, say) included."""
     evaluate_seconds: float
-    """Evaluating every task and probe after the stage."""
+    """Evaluating every task and probe after the stage, and what was tested inside it."""
     trained_tokens: int
     """Tokens without padding that training read."""
     steps: int
@@ -68,6 +68,15 @@ class StageCost(_Strict):
     """Weights that the optimizer could move in this stage, heads included."""
     notes: dict[str, float] = {}
     """What the strategy itself measured in the stage, by name: see its documentation."""
+
+
+class CurvePoint(_Strict):
+    """How the tasks of earlier stages stood inside a stage."""
+
+    step: int
+    """Optimizer steps of the stage that had been taken."""
+    scores: dict[str, float]
+    """Task -> its main score."""
 
 
 class Failure(_Strict):
@@ -129,9 +138,9 @@ class Provenance(_Strict):
 class Run(_Strict):
     """One strategy trained over one stream, in one order, with one seed.
 
-    Row ``s`` of ``scores``, ``metrics``, ``probes`` and ``drift`` is the state after ``s`` stages; row 0 is
-    the pretrained backbone with untrained heads. S is the number of stages, T of tasks. Where a run failed,
-    rows and costs end before the stage that failed: its last row is not the end of its stream.
+    Row ``s`` of ``scores``, ``metrics``, ``probes``, ``drift``, ``similarity`` and ``refits`` is the state after ``s``
+    stages; row 0 is the pretrained backbone with untrained heads. S is the number of stages, T of tasks. Where a run
+    failed, rows and costs end before the stage that failed: its last row is not the end of its stream.
     """
 
     schema_version: int = SCHEMA
@@ -156,6 +165,22 @@ class Run(_Strict):
     """Row -> probe -> measure -> value: what pretraining could do; larger is better."""
     drift: list[dict[str, float]]
     """Row -> layer, from the input up -> ``||theta - theta0|| / ||theta0||`` (L2); row 0 is all zeros."""
+    similarity: list[dict[str, float]] = []
+    """Row -> layer, from the input up -> linear CKA of its states with the pretrained body's, on held-out texts.
+
+    In [0, 1], 1 if nothing changed. Empty where no probe has texts, and in records from before it was noted.
+    """
+    refits: list[dict[str, float]] = []
+    """Row -> task -> main score with a fresh head, fitted on frozen features of the task's training examples.
+
+    The row of the stage that trained a task has it, and the last row that of every task that an earlier stage trained.
+    Empty if it was not asked for.
+    """
+    curves: list[list[CurvePoint]] = []
+    """One list per finished stage: how tasks of earlier stages stood inside it, in order of steps.
+
+    Neither the state before the stage nor that after it: those are rows of ``scores``. Empty if it was not asked for.
+    """
     costs: list[StageCost]
     """One per stage, length S."""
     losses: list[list[float]] = []
@@ -190,6 +215,9 @@ class Run(_Strict):
         for field in ("scores", "metrics", "probes", "drift"):
             if len(getattr(self, field)) != rows:
                 raise ValueError(f"{field} has {len(getattr(self, field))} rows, {rows} expected")
+        for field, expected in (("similarity", rows), ("refits", rows), ("curves", stages)):
+            if len(getattr(self, field)) not in (0, expected):
+                raise ValueError(f"{field} has {len(getattr(self, field))} entries, {expected} or none expected")
         if any(len(row) != len(names) for row in self.scores):
             raise ValueError(f"every row of scores needs {len(names)} values, one a task")
         if len(self.costs) != stages:

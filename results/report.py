@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from results import plots, render, tables
+from results import plots, probe_plots, probe_tables, recovery, render, stability, tables
 from results.groups import Group, by_order, protocol_groups, slug, variants
 from results.record import RecordError, Run, finished_runs, write_atomically
 from results.style import save
@@ -64,6 +64,13 @@ def _texts(group: Group, label: str) -> Iterator[tuple[str, str]]:
     yield "scores.csv", render.csv(tables.scores_long(runs))
     yield "probes.csv", render.csv(tables.probes_long(runs))
     yield "drift.csv", render.csv(tables.drift_long(runs))
+    if any(run.similarity for run in runs):
+        yield "similarity.csv", render.csv(tables.similarity_long(runs))
+    if any(run.refits for run in runs):
+        yield "refits.csv", render.csv(tables.refits_long(runs))
+        yield "lost.csv", render.csv(probe_tables.lost_table(runs))
+    if any(run.curves for run in runs):
+        yield "curves.csv", render.csv(probe_tables.curves_long(runs))
 
 
 def _score_matrices(runs: Sequence[Run]) -> str:
@@ -89,3 +96,10 @@ def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
         yield from save(figure, folder / f"retention_{slug(probe)}")
     if plots.shared_layers(finished):
         yield from save(plots.drift_per_layer(runs), folder / "drift_per_layer")
+    if all(run.similarity for run in finished):
+        for number, figure in enumerate(probe_plots.layers_over_stages(runs), start=1):
+            yield from save(figure, folder / f"layers_over_stages_{number}")
+    if any(recovery.losses(run) for run in finished):
+        yield from save(probe_plots.lost_by_head_and_body(runs), folder / "lost_by_head_and_body")
+    if any(stability.worst_dips(run) for run in finished):
+        yield from save(probe_plots.scores_inside_stages(runs), folder / "scores_inside_stages")

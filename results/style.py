@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
 
 from results.record import write_atomically
 
@@ -145,6 +148,28 @@ def legend_below(figure: Figure, handles: list[Line2D], labels: list[str]) -> fl
     figure.legend(handles, wrapped, loc="outside lower center", ncols=columns, labelspacing=0.3)
     lines = sum(label.count("\n") + 1 for label in wrapped)
     return LINE_INCHES * (lines / columns + 2) * 1.15
+
+
+def draw_band(axes: Axes, x: Sequence[float], values: NDArray[np.float64], look: Look, markers: bool = True) -> None:
+    """The mean over the first axis (seeds) as a line, its range as a band."""
+    if len(values) > 1:
+        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.15, linewidth=0)
+    axes.plot(x, values.mean(axis=0), **look.both | ({} if markers else {"marker": ""}), clip_on=False)
+
+
+def write_value(axes: Axes, cell: tuple[int, ...], image: AxesImage, value: float, digits: int, weight: str) -> None:
+    """Writes the number of one cell (row, column) of a heat map, in what can be read on its colour."""
+    red, green, blue, _ = image.to_rgba(np.array([value]))[0]
+    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
+    axes.text(
+        cell[1],
+        cell[0],
+        f"{value:.{digits}f}",
+        ha="center",
+        va="center_baseline",
+        color="white" if is_dark else "black",
+        weight=weight,
+    )
 
 
 @dataclass(frozen=True)

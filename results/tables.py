@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from results import metrics
+from results.columns import Column
+from results.columns import show_score as _score
 from results.groups import Variant, by_order, variants
-from results.record import Failure, FinishedRun, Run
+from results.probe_tables import INSIDE_COLUMNS, LOST_COLUMNS
+from results.record import Failure, Run
 from results.render import FAILED, UNDEFINED, TextTable
 
 _REASON_CHARACTERS = 300
 
 
-@dataclass(frozen=True)
-class Column:
-    """One measure of a run: how it is computed, named, explained and shown."""
-
-    name: str
-    """In data frames and CSV; the standard deviation over runs is ``<name>_std``."""
-    header: str
-    better: str
-    """An arrow: up if larger is better, down if smaller is."""
-    formula: str
-    value: Callable[[FinishedRun], float | None]
-    show: Callable[[float], str]
-    spread: bool
-    """Whether text tables show the standard deviation; CSV always has it."""
-
-    @property
-    def note(self) -> str:
-        """The line below a table that explains this column."""
-        header = self.header.replace("\n", " ")
-        return f"{header} {self.better}: {self.formula}."
-
-
 def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
     """The columns of the forgetting table, with one for the retention of every probe that the runs have."""
-    return [*_SCORE_COLUMNS, *(_retention_column(*probe) for probe in main_measures(runs)), *_COST_COLUMNS]
+    retained = [_retention_column(*probe) for probe in main_measures(runs)]
+    lost = LOST_COLUMNS if any(run.refits for run in runs) else []
+    inside = INSIDE_COLUMNS if any(run.curves for run in runs) else []
+    return [*_SCORE_COLUMNS, *lost, *inside, *retained, *_COST_COLUMNS]
 
 
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -138,6 +121,16 @@ def drift_long(runs: Sequence[Run]) -> pd.DataFrame:
     return _long(runs, ["layer"], lambda run: ([((k,), v) for k, v in row.items()] for row in run.drift))
 
 
+def similarity_long(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every layer's linear CKA with the pretrained body, one number a line."""
+    return _long(runs, ["layer"], lambda run: ([((k,), v) for k, v in row.items()] for row in run.similarity))
+
+
+def refits_long(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every main score with a fresh head, one number a line."""
+    return _long(runs, ["task"], lambda run: ([((k,), v) for k, v in row.items()] for row in run.refits))
+
+
 def _long(
     runs: Sequence[Run],
     names: list[str],
@@ -215,10 +208,6 @@ def _retention_column(probe: str, measure: str) -> Column:
         _score,
         spread=True,
     )
-
-
-def _score(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−").replace("−0.000", "0.000")
 
 
 def _count(value: float) -> str:

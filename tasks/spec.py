@@ -89,6 +89,11 @@ class ProbeSpec:
         """What a backbone must have been pretrained for, its head still there; None if it may be any."""
         return None
 
+    @property
+    def held_out(self) -> TaskSpec | None:
+        """The task whose data it holds back, so that no stream may train it; None if it holds back none."""
+        return None
+
 
 @dataclass(frozen=True)
 class RetrievalSpec(ProbeSpec):
@@ -168,3 +173,37 @@ class MaskedLMSpec(ProbeSpec):
             ("", f"pseudo_token_probability (1 / pseudo-perplexity): each token alone, in {self.alone} documents"),
             ("backbones", "encoders with the head they were pretrained with; values depend on the tokenizer"),
         ]
+
+
+@dataclass(frozen=True)
+class LinearSpec(ProbeSpec):
+    """A linear classifier on frozen features of a task that is never trained: see `tasks.probes.linear`.
+
+    Attributes:
+        task: The task, with one label a text or pair of texts.
+        train_examples: Examples that the classifier is fitted on; chosen once, by hash, the same for every run.
+        test_examples: Examples that it is tested on, likewise.
+        max_length: Tokens in a text; longer ones are cut.
+        penalties: Strengths of the ridge penalty, of which leave-one-out chooses; a single one is fixed.
+    """
+
+    task: TaskSpec
+    train_examples: int
+    test_examples: int
+    max_length: int
+    penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The task, sizes, and what its values mean."""
+        return [
+            ("task", f"{self.task.name}, {len(self.task.labels)} labels; no stream with it may be trained beside"),
+            ("examples", f"fitted on {self.train_examples:,}, tested on {self.test_examples:,}"),
+            ("tokens", f"{self.max_length} of each text"),
+            ("values", f"{', '.join(self.task.metrics)} (0 to 1, larger is better) of a ridge classifier"),
+        ]
+
+    @property
+    def held_out(self) -> TaskSpec | None:
+        """Its task."""
+        return self.task

@@ -20,8 +20,8 @@ from torch import Tensor
 from benchmark.batching import evaluation_batches
 from benchmark.cli import main
 from benchmark.loop import train_stage
+from benchmark.measuring import measure
 from benchmark.study import Study
-from benchmark.worker import measure
 from strategies import STRATEGIES
 from strategies.base import Learner, Strategy, snapshot
 from tasks.sources.archive import Archive
@@ -67,8 +67,8 @@ class Notes:
 def watch(scene: Scene, notes: Notes, patch: Callable[[str, object], None]) -> None:
     """Puts the scene into the catalogue and notes down what goes on; ``patch`` sets what a dotted name means."""
 
-    def measured(study: Study, learner: Learner, strategy: Strategy) -> dict[str, Any]:
-        row = measure(study, learner, strategy)
+    def measured(study: Study, learner: Learner, strategy: Strategy, refit: list[str]) -> dict[str, Any]:
+        row = measure(study, learner, strategy, refit)
         notes.weights.append(snapshot(dict(learner.model.named_parameters())))
         notes.answers.append(answers(learner, study))
         return row

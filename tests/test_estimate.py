@@ -18,7 +18,8 @@ from tests.lab import Ran
 
 PRICES = Prices(
     train={"tiny_sentiment": 1.0, "tiny_tags": 10.0, "tiny_spans": 100.0},
-    evaluate=1000.0,
+    tests={"tiny_sentiment": 100.0, "tiny_tags": 200.0, "tiny_spans": 300.0},
+    probes=400.0,
     strategies={"naive": Cost(1.0, 0.0, 7, 0), "ewc": Cost(1.5, 5000.0, 7, 20)},
 )
 
@@ -68,7 +69,8 @@ def test_trying_out_gives_prices_and_trains_nothing_that_stays(study: Study, tmp
     prices = try_out(study, {"naive", "ewc"})
     assert set(prices.train) == {task.name for task in study.tasks}
     assert all(seconds > 0 for seconds in prices.train.values())
-    assert prices.evaluate > 0
+    assert prices.probes > 0
+    assert min(prices.tests.values()) > 0
     naive, ewc = prices.strategies["naive"], prices.strategies["ewc"]
     assert (naive.after, naive.state) == (0, 0)
     assert naive.weights >= 4 * study.backbone.parameters

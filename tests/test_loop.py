@@ -12,9 +12,9 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from benchmark.loop import Diverged, evaluate, rate_factor
+from benchmark.measuring import measure, relative_distance
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
-from benchmark.worker import measure, relative_distance
 from strategies.base import Batch, Learner, Stage, Strategy, Task, snapshot
 from strategies.ewc import EWC
 from strategies.freeze import Freeze
@@ -180,8 +180,8 @@ def test_every_strategy_fills_its_record(open_tiny: OpenStudy, tmp_path: Path) -
 def test_row_0_is_measured_once_a_seed(open_tiny: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[float] = []
 
-    def counting(study: Study, learner: Learner, strategy: Strategy) -> Any:
-        row = measure(study, learner, strategy)
+    def counting(study: Study, learner: Learner, strategy: Strategy, refit: list[str]) -> Any:
+        row = measure(study, learner, strategy, refit)
         measured.append(row["drift"]["layer 1"])
         return row
 

@@ -16,24 +16,12 @@ from tasks.probes.retrieval import prepare_retrieval, retrieval_scores
 from tasks.sources.base import Row
 from tasks.spec import RetrievalSpec, TaskError
 from tests.conftest import WORDS, document_rows
+from tests.readers import Silent
 from tests.tiny_models import NOWHERE
 
 
 def spec(documents: int, span_words: int = 8) -> RetrievalSpec:
     return RetrievalSpec("made_up", "made up", NOWHERE, "none", documents, span_words)
-
-
-class Silent:
-    """A model that can't be read."""
-
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        raise AssertionError("nobody should ask")
-
-    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        raise AssertionError("nobody should ask")
-
-    def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
-        raise AssertionError("nobody should ask")
 
 
 def vectors(seed: int, count: int = 9, width: int = 4) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ from strategies.memory import draw
 from strategies.naive import Naive
 from strategies.rwalk import RWalk
 from strategies.si import SI
-from tasks.base import Task
+from tasks.base import Rows, Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.sources.base import Row
 from tests.classes import CLASSES, DOMAINS, TYPES, open_classes_study, publish_tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.catalogue.classification import CLASSIFICATION, NEWSGROUP_PAIRS
 from tasks.catalogue.hub import HUB_TASKS
 from tasks.catalogue.language import LANGUAGE_PROBES, LANGUAGE_TASKS
-from tasks.catalogue.probes import RETRIEVAL
+from tasks.catalogue.probes import LINEAR, RETRIEVAL
 from tasks.catalogue.spans import SPANS
 from tasks.catalogue.tokens import TOKENS
 from tasks.spec import ProbeSpec, TaskSpec
@@ -14,4 +14,4 @@ __all__ = ["PROBES", "TASKS"]
 
 TASKS: tuple[TaskSpec, ...] = (*CLASSIFICATION, *TOKENS, *SPANS, *NEWSGROUP_PAIRS, *LANGUAGE_TASKS, *HUB_TASKS)
 
-PROBES: tuple[ProbeSpec, ...] = (*RETRIEVAL, *LANGUAGE_PROBES)
+PROBES: tuple[ProbeSpec, ...] = (*RETRIEVAL, *LANGUAGE_PROBES, *LINEAR)

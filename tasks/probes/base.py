@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+
+from tasks.base import Task
 
 
 class Reader(Protocol):
@@ -46,3 +48,14 @@ class Probe(ABC):
     @abstractmethod
     def measure(self, reader: Reader) -> dict[str, float]:
         """Its measures by name, larger is better; retention is computed of the first."""
+
+    def texts(self) -> Sequence[Mapping[str, Tensor]]:
+        """Some of its held-out texts as padded batches, for whatever else is to be read of the same ones.
+
+        None here: layers are compared on the texts of the first of a suite's probes that has any.
+        """
+        return []
+
+    def trained_by(self, task: Task) -> float:
+        """Share of its texts, in [0, 1], that are among a task's training texts though nothing may train them."""
+        return 0.0

@@ -1,4 +1,4 @@
-"""From a catalogue entry and its rows to a probe for one backbone."""
+"""From a catalogue entry and its splits to a probe for one backbone."""
 
 from __future__ import annotations
 
@@ -8,22 +8,32 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.probes.base import Probe
 from tasks.probes.language import prepare_causal, prepare_masked
+from tasks.probes.linear import prepare_linear
 from tasks.probes.retrieval import prepare_retrieval
-from tasks.spec import CausalLMSpec, MaskedLMSpec, ProbeSpec, RetrievalSpec
+from tasks.spec import CausalLMSpec, LinearSpec, MaskedLMSpec, ProbeSpec, RetrievalSpec
 
 
-def prepare_probe(spec: ProbeSpec, rows: Sequence[Mapping[str, object]], tokenizer: PreTrainedTokenizerBase) -> Probe:
+def prepare_probe(
+    spec: ProbeSpec, splits: Mapping[str, Sequence[Mapping[str, object]]], tokenizer: PreTrainedTokenizerBase
+) -> Probe:
     """The probe that a catalogue entry describes.
+
+    Args:
+        spec: The entry.
+        splits: What its source holds; most probes read the test split alone.
+        tokenizer: Of the backbone.
 
     Raises:
         TaskError: the rows don't suffice for it.
     """
     match spec:
         case RetrievalSpec():
-            return prepare_retrieval(spec, rows, tokenizer)
+            return prepare_retrieval(spec, splits["test"], tokenizer)
         case CausalLMSpec():
-            return prepare_causal(spec, rows, tokenizer)
+            return prepare_causal(spec, splits["test"], tokenizer)
         case MaskedLMSpec():
-            return prepare_masked(spec, rows, tokenizer)
+            return prepare_masked(spec, splits["test"], tokenizer)
+        case LinearSpec():
+            return prepare_linear(spec, splits, tokenizer)
         case _:
             raise TypeError(f"{type(spec).__name__} is no kind of probe")

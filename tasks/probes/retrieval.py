@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,8 +35,20 @@ class SentenceRetrieval(Probe):
 
         Chance is 1/N for accuracy@1. Similarity is the cosine.
         """
+        vectors: list[Tensor] = [torch.empty(0)] * len(self.encoded)
+        for chosen, padded in self._batches():
+            for place, vector in zip(chosen, reader.embed(padded), strict=True):
+                vectors[place] = vector.float().cpu()
+        first, second = torch.stack(vectors).chunk(2)
+        return retrieval_scores(first, second)
+
+    def texts(self) -> Sequence[Mapping[str, Tensor]]:
+        """All spans."""
+        return [padded for _, padded in self._batches()]
+
+    def _batches(self) -> Iterator[tuple[list[int], Mapping[str, Tensor]]]:
+        """The spans, shortest first, with their places."""
         order = sorted(range(len(self.encoded)), key=lambda position: len(self.encoded[position]["input_ids"]))
-        vectors: list[Tensor] = [torch.empty(0)] * len(order)
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             padded = self.tokenizer.pad(
@@ -44,10 +56,7 @@ class SentenceRetrieval(Probe):
                 padding_side="right",
                 return_tensors="pt",
             )
-            for place, vector in zip(chosen, reader.embed(padded), strict=True):
-                vectors[place] = vector.float().cpu()
-        first, second = torch.stack(vectors).chunk(2)
-        return retrieval_scores(first, second)
+            yield chosen, dict(padded)
 
 
 def retrieval_scores(first: Tensor, second: Tensor) -> dict[str, float]:

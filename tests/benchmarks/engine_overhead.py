@@ -27,11 +27,12 @@ from typing import Any
 from benchmark.engine import Engine
 from benchmark.executors import InProcess
 from benchmark.loop import finish_stage, train_stage
+from benchmark.measuring import measure
 from benchmark.progress import Progress
 from benchmark.stages import stage_tasks, stages
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
-from benchmark.worker import Worker, measure, new_learner
+from benchmark.worker import Worker, new_learner
 
 WORK = {
     "training": "benchmark.worker:train_stage",
