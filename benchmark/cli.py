@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHERE=VALUE",
         help="change a setting, such as ewc.lam=100 or training.epochs=1; may be repeated",
     )
-    run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
+    run.add_argument(
+        "--backbone", type=_names, metavar="A,B", help="known names, local folders, or hub ids (org/name); each is run"
+    )
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="train N stages at once, each in a process")
@@ -120,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser("fetch", help="download what a suite needs; afterwards it runs with no network")
     fetch.add_argument("suite", help="a shipped suite or a YAML file")
-    fetch.add_argument("--backbone", metavar="NAME", help="instead of the suite's")
+    fetch.add_argument("--backbone", type=_names, metavar="A,B", help="instead of the suite's")
     fetch.set_defaults(handler=_fetch)
 
     listing = commands.add_parser("list", help="list suites, streams, tasks, probes, strategies or backbones")
@@ -161,16 +163,16 @@ def _no_command(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmark.suite import Overrides, load_suite
+    from benchmark.suite import Overrides, load_suites
 
     overrides = Overrides(options.strategies, options.seeds, options.settings, options.backbone, options.limit)
-    suite = load_suite(options.suite, overrides)
-    folder = options.out or RUNS / suite.name
+    suites = load_suites(options.suite, overrides)
+    folder = options.out or RUNS / suites[0].name
     if not _follows():
         check_writable(folder)
 
-    from benchmark.launch import Launch, run_suite
-    from benchmark.plan import plan_suite
+    from benchmark.launch import Launch, run_suites
+    from benchmark.plan import plan_suites
 
     launch = Launch(
         folder=folder,
@@ -187,9 +189,9 @@ def _run(options: argparse.Namespace) -> int:
         track=options.track,
     )
     if options.dry_run:
-        _print(plan_suite(suite, launch, _say))
+        _print(plan_suites(suites, launch, _say))
         return 0
-    runs = run_suite(suite, launch, _say)
+    runs = run_suites(suites, launch, _say)
     if not runs:  # this process helped another one
         return 0
     _print(report(runs, folder / "report"))
@@ -197,16 +199,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from benchmark.suite import Overrides, load_suite
+    from benchmark.suite import Overrides, load_suites
 
-    suite = load_suite(options.suite, Overrides(backbone=options.backbone))
+    suites = load_suites(options.suite, Overrides(backbone=options.backbone))
 
     from benchmark import fetch
-    from benchmark.study import backbone_folder, needed_archives
+    from benchmark.study import prefetch
 
-    fetch.fetch_all(needed_archives(suite), report=_say)
-    backbone_folder(suite.backbone, _say)
-    _print(f"{suite.name}: everything is in {fetch.cache_folder()}")
+    for suite in suites:
+        prefetch(suite, _say)
+    _print(f"{suites[0].name}: everything is in {fetch.cache_folder()}")
 
 
 def _list(options: argparse.Namespace) -> None:

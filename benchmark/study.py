@@ -110,8 +110,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
     if threads is not None:
         torch.set_num_threads(threads)  # here, since accelerate may have set it too
     with team.main_first():
-        fetch.fetch_all(needed_archives(suite), report=say)
-        folder = backbone_folder(suite.backbone, say)
+        folder = prefetch(suite, say)
     backbone = load_backbone(suite.backbone, folder)
     try:
         tasks = []
@@ -206,6 +205,16 @@ def needed_archives(suite: Suite) -> list[Archive]:
     """Every archive that the suite reads."""
     archives = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
     return archives + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
+
+
+def prefetch(suite: Suite, say: Say) -> Path:
+    """Fetches all that a suite needs unless it is there; gives the folder with the backbone's files.
+
+    Raises:
+        UserError: something can't be had.
+    """
+    fetch.fetch_all(needed_archives(suite), report=say)
+    return backbone_folder(suite.backbone, say)
 
 
 def backbone_folder(spec: BackboneSpec, say: Say) -> Path:

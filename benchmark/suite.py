@@ -45,6 +45,13 @@ def _name_or_names(value: object) -> object:
     return value
 
 
+def _one_or_several(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("it should be the name of a backbone, or a list of names")
+    return _distinct(names)
+
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -64,7 +71,8 @@ class SuiteFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     description: str
-    backbone: str
+    backbone: Annotated[list[str], BeforeValidator(_one_or_several)]
+    """Name of a backbone, or a list of names: each is a study of its own."""
     stream: Annotated[str | list[str], BeforeValidator(_name_or_names)]
     """Name of a stream, or task names in order."""
     probes: Annotated[list[str], AfterValidator(_distinct)] = []
@@ -93,7 +101,8 @@ class Overrides:
     seeds: Sequence[int] | None = None
     settings: Sequence[str] = ()
     """Each ``WHERE=VALUE``: ``ewc.lam=100``, ``training.epochs=1``, ``max_length=32``."""
-    backbone: str | None = None
+    backbone: str | Sequence[str] | None = None
+    """One or several, instead of the suite's."""
     limit: int | None = None
     """At most this many examples of each split of each task."""
 
@@ -152,7 +161,22 @@ class Suite:
 
 
 def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
+    """Reads a suite of one backbone, as `load_suites` does.
+
+    Raises:
+        UserError: the same, or it has several backbones.
+    """
+    first, *others = load_suites(name, overrides)
+    if others:
+        raise UserError(f"suite {first.name}: has {1 + len(others)} backbones, where one is needed: name it")
+    return first
+
+
+def load_suites(name: str, overrides: Overrides | None = None) -> list[Suite]:
     """Reads a suite, applies the command line's changes, checks every name and value, and resolves all defaults.
+
+    Returns:
+        The suite once for each of its backbones, in their order.
 
     Raises:
         UserError: something in it is unknown, of the wrong type or out of range.
@@ -166,7 +190,12 @@ def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
         file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise _explain(error, title) from error
-    return _resolve(title, file, overrides)
+    backbones = [resolve_backbone(backbone) for backbone in file.backbone]
+    names = [backbone.name for backbone in backbones]
+    for called in names:
+        if names.count(called) > 1:
+            raise UserError(f"suite {title}: two backbones are called {called}, so their records would be: rename one")
+    return [_resolve(title, file, overrides, backbone) for backbone in backbones]
 
 
 def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -184,7 +213,8 @@ def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple
 def _override(raw: dict[str, Any], overrides: Overrides) -> None:
     """Applies what the command line changes, before anything is validated."""
     if overrides.backbone is not None:
-        raw["backbone"] = overrides.backbone
+        several = not isinstance(overrides.backbone, str)
+        raw["backbone"] = list(overrides.backbone) if several else overrides.backbone
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
     if overrides.strategies is not None:
@@ -238,7 +268,7 @@ def _explain(error: ValidationError, title: str) -> UserError:
     return UserError(f"suite {title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
 
 
-def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
+def _resolve(title: str, file: SuiteFile, overrides: Overrides, backbone: BackboneSpec) -> Suite:
     stream = _stream(file.stream)
     tasks = {name: find_task(name, TASKS) for name in (*stream.tasks, *file.tasks)}
     probes = {spec.name: spec for spec in PROBES}
@@ -249,7 +279,6 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides) -> Suite:
         if name not in probes:
             raise unknown("probe", name, probes)
     plans = tuple(_plan(tasks[name], file, overrides.limit) for name in stream.tasks)
-    backbone = resolve_backbone(file.backbone)
     shared = {
         "suite": title,
         "backbone": backbone.name,

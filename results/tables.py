@@ -10,7 +10,7 @@ import pandas as pd
 
 from results import metrics
 from results.groups import Variant, variants
-from results.record import Failure, FinishedRun, Run
+from results.record import Failure, FinishedRun, Run, StageCost
 from results.render import FAILED, UNDEFINED, TextTable
 
 _REASON_CHARACTERS = 300
@@ -39,8 +39,10 @@ class Column:
 
 
 def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
-    """The columns of the forgetting table, with one for the retention of every probe that the runs have."""
-    return [*_SCORE_COLUMNS, *(_retention_column(*probe) for probe in main_measures(runs)), *_COST_COLUMNS]
+    """The columns of the forgetting table: one for the retention of every probe, operations where they were noted."""
+    counted = any(total_flops(run.costs) is not None for run in runs if run.costs)
+    costs = [column for column in _COST_COLUMNS if counted or column.name != "train_flops"]
+    return [*_SCORE_COLUMNS, *(_retention_column(*probe) for probe in main_measures(runs)), *costs]
 
 
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -211,13 +213,19 @@ def _retention_column(probe: str, measure: str) -> Column:
     )
 
 
+def total_flops(costs: Sequence[StageCost]) -> float | None:
+    """Operations of all stages; None if those of one were not noted."""
+    counted = [cost.flops for cost in costs if cost.flops is not None]
+    return sum(counted) if len(counted) == len(costs) else None
+
+
 def _score(value: float) -> str:
     return f"{value:.3f}".replace("-", "−").replace("−0.000", "0.000")
 
 
 def _count(value: float) -> str:
     """22600000 -> 22.6M."""
-    return _scaled(value, 1000, ["", "k", "M", "G", "T"])
+    return _scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E"])
 
 
 def _bytes(value: float) -> str:
@@ -301,6 +309,16 @@ _COST_COLUMNS = [
         "sum over stages, the strategy's own work included",
         lambda run: sum(cost.train_seconds for cost in run.costs),
         _seconds,
+        spread=False,
+    ),
+    Column(
+        "train_flops",
+        "training\nFLOPs",
+        "↓",
+        "operations of the forward and backward passes of the stages' own batches, without a strategy's further passes, "
+        "sum over stages",
+        lambda run: total_flops(run.costs),
+        _count,
         spread=False,
     ),
     Column(
