@@ -19,6 +19,7 @@ from benchmark.backbone import Backbone, layer_names, load_backbone
 from benchmark.backbones import BackboneSpec
 from benchmark.errors import UserError
 from benchmark.hub import fetch_from_hub
+from benchmark.onnx_weights import converted
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
@@ -204,7 +205,7 @@ def _check_alike(host: str, here: Provenance, main: Provenance, names: Collectio
 def needed_archives(suite: Suite) -> list[Archive]:
     """Every archive that the suite reads."""
     archives = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
-    return archives + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
+    return archives + list(suite.backbone.archives)
 
 
 def prefetch(suite: Suite, say: Say) -> Path:
@@ -219,6 +220,8 @@ def prefetch(suite: Suite, say: Say) -> Path:
 
 def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
     """Folder with the backbone's files, fetched unless it is there."""
+    if spec.onnx is not None:
+        return converted(spec, say)
     if spec.archive is not None:
         return fetch.fetch(spec.archive, report=say) / spec.archive_folder
     return fetch_from_hub(spec.hub, spec.revision) if spec.hub else Path(spec.folder)

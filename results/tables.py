@@ -223,12 +223,12 @@ def _score(value: float) -> str:
     return f"{value:.3f}".replace("-", "−").replace("−0.000", "0.000")
 
 
-def _count(value: float) -> str:
+def show_count(value: float) -> str:
     """22600000 -> 22.6M."""
     return _scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E"])
 
 
-def _bytes(value: float) -> str:
+def show_bytes(value: float) -> str:
     """90400000 -> 86.2 MiB."""
     return _scaled(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"])
 
@@ -241,7 +241,7 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
     return f"{value:.{1 if power else 0}f}{units[power]}"
 
 
-def _seconds(value: float) -> str:
+def show_seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -299,7 +299,7 @@ _COST_COLUMNS = [
         "↓",
         "weights that the optimizer could move, heads included, most of any stage",
         lambda run: max((cost.trainable_parameters for cost in run.costs), default=0),
-        _count,
+        show_count,
         spread=False,
     ),
     Column(
@@ -308,7 +308,7 @@ _COST_COLUMNS = [
         "↓",
         "sum over stages, the strategy's own work included",
         lambda run: sum(cost.train_seconds for cost in run.costs),
-        _seconds,
+        show_seconds,
         spread=False,
     ),
     Column(
@@ -318,7 +318,7 @@ _COST_COLUMNS = [
         "operations of the forward and backward passes of the stages' own batches, without a strategy's further passes, "
         "sum over stages",
         lambda run: total_flops(run.costs),
-        _count,
+        show_count,
         spread=False,
     ),
     Column(
@@ -327,7 +327,7 @@ _COST_COLUMNS = [
         "↓",
         "what the strategy keeps between stages, most after any stage",
         lambda run: max((cost.strategy_bytes for cost in run.costs), default=0),
-        _bytes,
+        show_bytes,
         spread=False,
     ),
 ]
