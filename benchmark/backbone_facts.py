@@ -44,7 +44,9 @@ class Facts:
     def over(self, other: Facts) -> Facts:
         """These, and where they lack something, the others'."""
         names = [field.name for field in fields(Facts)]
-        return Facts(**{name: self._value(name) if self._value(name) is not None else other._value(name) for name in names})
+        return Facts(
+            **{name: self._value(name) if self._value(name) is not None else other._value(name) for name in names}
+        )
 
     def _value(self, name: str) -> Any:
         return vars(self)[name]

@@ -180,7 +180,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         Facts("llama", 134_515_008, 30, 576, 49152, 8192),
     ),
     HubModel(
-        "TinyLlama-1.1B",
+        "TinyLlama-1B",
         "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T",
         "036fa4651240b9a1487f709833b9e4b96b4c1574",
         "Apache-2.0",

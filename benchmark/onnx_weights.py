@@ -49,7 +49,9 @@ def converted(spec: BackboneSpec, report: Callable[[str], None]) -> Path:
             write_bert(graph, folder, spec.onnx.config)
             _install(folder, target)
     except OSError as error:
-        raise UserError(f"{target.parent}: writing failed ({error.strerror}): free space or set RETAIN_CACHE") from error
+        raise UserError(
+            f"{target.parent}: writing failed ({error.strerror}): free space or set RETAIN_CACHE"
+        ) from error
     return target
 
 
@@ -79,12 +81,11 @@ def bert_weights(graph: Path) -> dict[str, NDArray[np.float32]]:
         UserError: the file is no ONNX graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
     try:
         found = onnx.load(graph, load_external_data=False).graph
-    except DecodeError as error:
+    except Exception as error:  # its parser's own kinds, which it does not re-export
         raise UserError(f"{graph}: is no ONNX graph") from error
     tensors = {entry.name: entry for entry in found.initializer if entry.data_type == onnx.TensorProto.FLOAT}
     weights = {match[1]: numpy_helper.to_array(tensors[name]) for name in tensors if (match := NAMED.search(name))}

@@ -78,9 +78,7 @@ def test_what_is_frozen_needs_no_backward_pass(learner: Learner, team: Team) -> 
     assert training_flops(learner, plan, team) == forward_flops(8, 6)
 
 
-def test_batches_cost_by_their_tokens_with_padding(
-    learner: Learner, tokenizers: dict[str, Any], team: Team
-) -> None:
+def test_batches_cost_by_their_tokens_with_padding(learner: Learner, tokenizers: dict[str, Any], team: Team) -> None:
     texts = ["balo", "balo comi", "balo comi dinu gelo balo comi"]  # 3, 4 and 8 tokens
     task = build("sequence", [{"text": text, "label": "good"} for text in texts], tokenizers["bert"])
     plan = [Step(task, [0]), Step(task, [1]), Step(task, [0, 2])]  # 3, 4 and 2 * 8: the second is measured
