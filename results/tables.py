@@ -241,7 +241,7 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
     return f"{value:.{1 if power else 0}f}{units[power]}"
 
 
-def show_seconds(value: float) -> str:
+def _seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -308,14 +308,14 @@ _COST_COLUMNS = [
         "↓",
         "sum over stages, the strategy's own work included",
         lambda run: sum(cost.train_seconds for cost in run.costs),
-        show_seconds,
+        _seconds,
         spread=False,
     ),
     Column(
         "train_flops",
         "training\nFLOPs",
         "↓",
-        "operations of the forward and backward passes of the stages' own batches, without a strategy's further passes, "
+        "operations of the forward and backward passes of the stages' own batches, without a strategy's further ones, "
         "sum over stages",
         lambda run: total_flops(run.costs),
         show_count,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from results import metrics
 from results.groups import BACKBONE_FACTS, Group, Variant, protocol, variants
 from results.record import FinishedRun
 from results.render import UNDEFINED, TextTable
