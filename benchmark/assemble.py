@@ -108,5 +108,6 @@ def _stage_cost(steps: Sequence[Saved], row: Row) -> StageCost:
         steps=int(training["steps"]),
         strategy_bytes=int(steps[-1].cost["strategy_bytes"]),
         trainable_parameters=int(training["trainable"]),
+        flops=training["flops"],
         notes={name: value for saved in steps for name, value in saved.notes.items()},
     )

@@ -150,22 +150,31 @@ def pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
 def layer_names(body: nn.Module, prefix: str = "") -> dict[str, list[str]]:
     """Groups a transformer's parameters: ``embeddings``, ``layer 1`` ... ``layer n``, and ``top`` if anything follows.
 
-    The layers are the longest list of modules in the body, as in every family of transformers.
+    The layers are the longest list of modules in the body, as in every family of transformers. DeBERTa's embeddings of
+    relative places, with their norm, belong to ``embeddings``: they come behind the layers, but every layer reads them.
     """
     stack = _layer_stack(body)
     if stack is None:
         return {"all": [prefix + name for name, _ in body.named_parameters()]}
     groups: dict[str, list[str]] = {"embeddings": []}
     top: list[str] = []
+    beside = _beside_late_embeddings(body, stack)
     for name, _ in body.named_parameters():
         if name.startswith(f"{stack}."):
             number = int(name[len(stack) + 1 :].split(".", 1)[0]) + 1
             groups.setdefault(f"layer {number}", []).append(prefix + name)
         else:
             # OPT registers its final norm before its layers.
-            before = len(groups) == 1 and "final" not in name
+            before = (len(groups) == 1 and "final" not in name) or name.startswith(beside)
             (groups["embeddings"] if before else top).append(prefix + name)
     return groups | ({"top": top} if top else {})
+
+
+def _beside_late_embeddings(body: nn.Module, stack: str) -> tuple[str, ...]:
+    """Beginnings of the names of what is registered behind the layers beside an embedding: input of all layers."""
+    names = list(dict(body.named_modules()))
+    late = [name for name in names[names.index(stack) :] if isinstance(body.get_submodule(name), nn.Embedding)]
+    return tuple(f"{name.rpartition('.')[0] or name}." for name in late)
 
 
 def _layer_stack(body: nn.Module) -> str | None:
@@ -222,7 +231,7 @@ def load_backbone(spec: BackboneSpec, folder: Path) -> Backbone:
     problem = _wrong_weights(body, report)
     if problem:
         raise UserError(f"backbone {spec.name}: {problem}: check that config.json in {folder} belongs to the weights")
-    problem = _fit_tokenizer(tokenizer, body)
+    problem = _fit_tokenizer(tokenizer, body, folder)
     if problem:
         raise UserError(f"backbone {spec.name}: {problem}: check the tokenizer's files in {folder}")
     body.config.use_cache = False
@@ -252,7 +261,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} is" if len(names) == 1 else f"{shown}{', ...' if len(names) > 3 else ''} ({len(names)}) are"
 
 
-def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, body: PreTrainedModel) -> str | None:
+def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, body: PreTrainedModel, folder: Path) -> str | None:
     """Makes the tokenizer fit the body; returns what is wrong if it can't.
 
     * What it makes is what the body takes: not every body knows ``token_type_ids``.
@@ -261,7 +270,8 @@ def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, body: PreTrainedModel) ->
     """
     if not tokenizer.is_fast:
         return "it needs a fast tokenizer (tokenizer.json)"
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # made up by transformers where no file is found
+    # Where there is no file, transformers makes one up.
+    if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
         return "its tokenizer has no vocabulary"
     known = body.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:

@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from benchmark.backbone_facts import Facts
 from benchmark.errors import UserError, unknown
+from benchmark.hub_models import HUB_MODELS, HubModel
 from tasks.sources.archive import Archive
-from tasks.sources.archives import MINILM, MINILM_FOLDER, SMOLLM2, SMOLLM2_FOLDER
+from tasks.sources.archives import (
+    MINILM,
+    MINILM_FOLDER,
+    PARAPHRASE_MINILM,
+    PARAPHRASE_MINILM_FILE,
+    SMOLLM2,
+    SMOLLM2_FOLDER,
+)
 
 Pooling = Literal["cls", "mean", "last"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 """An owner and a model's name, as the hub allows them."""
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """Weights that come as an ONNX graph, and where the rest comes from: see `benchmark.onnx_weights`.
+
+    Attributes:
+        file: The graph in the backbone's archive.
+        config: What ``config.json`` has to say.
+        tokenizer: The archive that carries the tokenizer.
+        tokenizer_folder: Where in it the tokenizer's files lie.
+        tokenizer_files: Their names.
+    """
+
+    file: str
+    config: dict[str, Any]
+    tokenizer: Archive
+    tokenizer_folder: str
+    tokenizer_files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +63,10 @@ class BackboneSpec:
         hub: Its id on the model hub.
         revision: The commit on the hub, so that the same name gives the same weights.
         folder: A local folder.
+        onnx: Set if the archive carries an ONNX graph instead of a model's folder.
+        objective: What it was pretrained to do; empty if that is not known.
+        facts: Its size, as far as it is known without its files.
+        note: What a user must know before it can be used.
     """
 
     name: str
@@ -48,7 +80,35 @@ class BackboneSpec:
     hub: str = ""
     revision: str = ""
     folder: str = ""
+    onnx: OnnxSource | None = None
+    objective: str = ""
+    facts: Facts = field(default_factory=Facts)
+    note: str = ""
 
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """All archives that it is made from."""
+        first = () if self.archive is None else (self.archive,)
+        return first if self.onnx is None else (*first, self.onnx.tokenizer)
+
+
+def _from_hub(model: HubModel) -> BackboneSpec:
+    facts = model.facts
+    millions = (facts.parameters or 0) / 1e6
+    return BackboneSpec(
+        model.name,
+        f"{facts.family}, {facts.layers} layers x {facts.width}, {millions:.1f}M weights; {model.objective}",
+        model.licence,
+        model.pooling,
+        hub=model.repository,
+        revision=model.revision,
+        objective=model.objective,
+        facts=facts,
+        note=model.note,
+    )
+
+
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 BACKBONES: tuple[BackboneSpec, ...] = (
     BackboneSpec(
@@ -59,6 +119,8 @@ BACKBONES: tuple[BackboneSpec, ...] = (
         pooling="mean",
         archive=MINILM,
         archive_folder=MINILM_FOLDER,
+        objective="masked language model, distilled; then sentence embedding, contrastive",
+        facts=Facts("bert", 22_565_376, 6, 384, 30522, 512),
     ),
     BackboneSpec(
         name="SmolLM2-135M-Instruct",
@@ -70,7 +132,48 @@ BACKBONES: tuple[BackboneSpec, ...] = (
         archive_folder=SMOLLM2_FOLDER,
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
         gguf_weights="a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd",
+        objective="causal language model, then tuned to follow instructions",
+        facts=Facts("llama", 134_515_008, 30, 576, 49152, 8192),
     ),
+    BackboneSpec(
+        name="paraphrase-MiniLM-L3-v2",
+        description="BERT, 3 layers x 384, 17.2M weights; distilled, then trained to embed paraphrases alike: measured "
+        "by sentence retrieval, it has no masked-LM head. Its weights come as an ONNX graph of the published ones",
+        licence="Apache-2.0",
+        pooling="mean",
+        archive=PARAPHRASE_MINILM,
+        onnx=OnnxSource(
+            file=PARAPHRASE_MINILM_FILE,
+            config={
+                "architectures": ["BertModel"],
+                "attention_probs_dropout_prob": 0.1,
+                "hidden_act": "gelu",
+                "hidden_dropout_prob": 0.1,
+                "hidden_size": 384,
+                "initializer_range": 0.02,
+                "intermediate_size": 1536,
+                "layer_norm_eps": 1e-12,
+                "max_position_embeddings": 512,
+                "model_type": "bert",
+                "num_attention_heads": 12,
+                "num_hidden_layers": 3,
+                "pad_token_id": 0,
+                "type_vocab_size": 2,
+                "vocab_size": 30522,
+            },
+            tokenizer=replace(
+                MINILM,
+                members=tuple(
+                    member for member in MINILM.members if member.path.removeprefix(f"{MINILM_FOLDER}/") in _TOKENIZER
+                ),
+            ),
+            tokenizer_folder=MINILM_FOLDER,
+            tokenizer_files=_TOKENIZER,
+        ),
+        objective="masked language model, distilled; then sentence embedding, on paraphrases",
+        facts=Facts("bert", 17_241_984, 3, 384, 30522, 512),
+    ),
+    *(_from_hub(model) for model in HUB_MODELS),
 )
 
 

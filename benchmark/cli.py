@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--eval-every", type=_positive, metavar="N", help="test earlier tasks every N steps inside a stage: slower"
     )
-    run.add_argument("--backbone", metavar="NAME", help="a known name, a local folder, or a hub id (org/name)")
+    run.add_argument(
+        "--backbone", type=_names, metavar="A,B", help="known names, local folders, or hub ids (org/name); each is run"
+    )
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="train N stages at once, each in a process")
@@ -124,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser("fetch", help="download what a suite needs; afterwards it runs with no network")
     fetch.add_argument("suite", help="a shipped suite or a YAML file")
-    fetch.add_argument("--backbone", metavar="NAME", help="instead of the suite's")
+    fetch.add_argument("--backbone", type=_names, metavar="A,B", help="instead of the suite's")
     fetch.set_defaults(handler=_fetch)
 
     listing = commands.add_parser("list", help="list suites, streams, tasks, probes, strategies or backbones")
@@ -168,17 +170,17 @@ def _no_command(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from benchmark.suite import Overrides, load_suite
+    from benchmark.suite import Overrides, load_suites
 
     settings = [*options.settings, *([f"eval_every={options.eval_every}"] if options.eval_every else [])]
     overrides = Overrides(options.strategies, options.seeds, settings, options.backbone, options.limit, options.orders)
-    suite = load_suite(options.suite, overrides)
-    folder = options.out or RUNS / suite.name
+    suites = load_suites(options.suite, overrides)
+    folder = options.out or RUNS / suites[0].name
     if not _follows():
         check_writable(folder)
 
-    from benchmark.launch import Launch, run_suite
-    from benchmark.plan import plan_suite
+    from benchmark.launch import Launch, run_suites
+    from benchmark.plan import plan_suites
 
     launch = Launch(
         folder=folder,
@@ -195,9 +197,9 @@ def _run(options: argparse.Namespace) -> int:
         track=options.track,
     )
     if options.dry_run:
-        _print(plan_suite(suite, launch, _say))
+        _print(plan_suites(suites, launch, _say))
         return 0
-    runs = run_suite(suite, launch, _say)
+    runs = run_suites(suites, launch, _say)
     if not runs:  # this process helped another one
         return 0
     _print(report(runs, folder / "report"))
@@ -205,13 +207,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from benchmark.suite import Overrides, load_suite
+    from benchmark.suite import Overrides, load_suites
 
-    suite = load_suite(options.suite, Overrides(backbone=options.backbone))
+    suites = load_suites(options.suite, Overrides(backbone=options.backbone))
 
-    from benchmark.study import fetch_needed
+    from benchmark.needs import fetch_needed
 
-    _print(f"{suite.name}: everything is in {' and '.join(map(str, fetch_needed(suite, _say)))}")
+    kept = dict.fromkeys(folder for suite in suites for folder in fetch_needed(suite, _say))
+    _print(f"{suites[0].name}: everything is in {' and '.join(map(str, kept))}")
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ class Engine:
         for number in runs:
             self.progress.say(f"{self.cells[number].name}: done before, {self.folder / self.cells[number].filename}")
         with self.store.shelf.command([self.folder / cell.filename for cell in self.cells]) as command:
-            note_plan(self.store.shelf, [self._planned(number) for number in range(len(self.cells))])
+            self.announce()
             work = Work(self, executor, command, [number for number, run in enumerate(found) if run is None])
             try:
                 runs |= dict(work.records())
@@ -73,6 +73,14 @@ class Engine:
             finally:
                 executor.close()
         return [runs[number] for number in range(len(self.cells))]
+
+    def announce(self) -> None:
+        """Leaves word of all runs in the folder, for `benchmark.status`.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        note_plan(self.store.shelf, [self._planned(number) for number in range(len(self.cells))])
 
     def done_before(self, number: int) -> Run | None:
         """A cell's record, if the same code made it from the same data on the same kind of machine to its end."""
@@ -93,7 +101,7 @@ class Engine:
         cell, nodes = self.cells[number], self.graph.paths[number]
         names = [[task.name for task in tasks] for tasks in stage_tasks(self.study, cell)]
         steps = [[node.key for node in nodes if node.stage == stage] for stage in range(len(names))]
-        return Planned(cell.name, cell.filename, names, steps)
+        return Planned(cell.name, cell.filename, names, steps, self.study.backbone.spec.name)
 
     def keeps(self) -> set[str]:
         """Steps whose weights stay though no run needs them."""

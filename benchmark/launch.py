@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
@@ -18,6 +18,7 @@ from benchmark.engine import Engine, Keep
 from benchmark.errors import UserError
 from benchmark.executors import Executor, InProcess, Processes
 from benchmark.interrupts import Interrupts
+from benchmark.needs import fetch_needed
 from benchmark.progress import Progress
 from benchmark.store import Store
 from benchmark.study import Say, Study, open_study
@@ -69,8 +70,36 @@ class Launch:
         return self.checkpoint_minutes * 60 if self.checkpoint_minutes else math.inf
 
 
-def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
+def run_suites(suites: Sequence[Suite], launch: Launch, say: Say) -> list[Run]:
+    """Runs a suite on each of its backbones, one after another, into the same folder.
+
+    All are opened once before the first is run, so that what is missing or does not fit is said at once, and the
+    folder knows of every run that is to come.
+
+    Raises:
+        UserError: as `run_suite`.
+        KeyboardInterrupt: likewise.
+    """
+    if len(suites) > 1:
+        _check(launch)
+        for suite in suites:
+            _announce(suite, launch, say)
+    runs: list[Run] = []
+    for number, suite in enumerate(suites, start=1):
+        if len(suites) > 1:
+            say(f"backbone {suite.backbone.name}, {number} of {len(suites)}")
+        runs += run_suite(suite, launch, say, last=number == len(suites))
+    return runs
+
+
+def run_suite(suite: Suite, launch: Launch, say: Say, last: bool = True) -> list[Run]:
     """Runs all cells; gives their runs, or nothing in a process that only follows the main one.
+
+    Args:
+        suite: What to run.
+        launch: How.
+        say: Is told what goes on.
+        last: Whether nothing is run after it, so that processes that train together may part.
 
     Raises:
         UserError: something can't be fetched, loaded, read or written, or does not fit together.
@@ -83,7 +112,8 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
     with Progress(stream=None if study.team.main else StringIO()) as progress, Interrupts(progress.say) as interrupts:
         try:
             runs = (_lead if study.team.main else _follow)(study, launch, progress, interrupts)
-            study.team.leave()
+            if last:
+                study.team.leave()
             return runs
         except Gone:
             if not interrupts.asked():
@@ -91,6 +121,14 @@ def run_suite(suite: Suite, launch: Launch, say: Say) -> list[Run]:
             raise KeyboardInterrupt(interrupts.signal) from None  # that is what ended the others
         except KeyboardInterrupt:
             raise KeyboardInterrupt(interrupts.signal or SIGINT) from None
+
+
+def _announce(suite: Suite, launch: Launch, say: Say) -> None:
+    """Opens a suite and leaves word of its runs in the folder; what there is to say of its tasks is said later."""
+    fetch_needed(suite, say)
+    study = open_launched(suite, launch, lambda message: None)
+    if study.team.main:
+        Engine(study, launch.folder, Progress(stream=StringIO()), launch.keep).announce()
 
 
 def _check(launch: Launch) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from benchmark.batching import evaluation_batches, training_plan
+from benchmark.flops import training_flops
 from benchmark.growing import ClosedRows
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
@@ -51,11 +52,13 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage did: the loss of every optimizer step, tokens read without padding, weights that trained."""
+    """What a stage did: the loss of every step, tokens read without padding, weights that trained, operations."""
 
     losses: list[float]
     tokens: int
     trainable: int
+    flops: float
+    """See `benchmark.flops`."""
 
 
 def make_stage(
@@ -94,6 +97,7 @@ def train_stage(
     strategy.before_stage(learner, stage)
     plan = training_plan(tasks, settings.batch_size, settings.epochs, generator("order", learner.seed, names))
     optimizer = strategy.optimizer(learner)
+    flops = training_flops(learner, plan, team)
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
     losses = keeper.resume(learner, optimizer) if keeper is not None else []
@@ -124,7 +128,7 @@ def train_stage(
     model.eval()
     strategy.after_training(learner, stage)
     tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)
-    return Trained(losses, tokens, sum(weight.numel() for weight in weights))
+    return Trained(losses, tokens, sum(weight.numel() for weight in weights), flops)
 
 
 def run_batch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmark.engine import Engine
 from benchmark.estimate import estimate
 from benchmark.launch import Launch, open_launched
@@ -9,6 +11,17 @@ from benchmark.progress import Progress
 from benchmark.stages import plan
 from benchmark.study import Say, Study
 from benchmark.suite import Suite
+
+
+def plan_suites(suites: Sequence[Suite], launch: Launch, say: Say) -> str:
+    """The same of a suite on each of its backbones.
+
+    Raises:
+        UserError: something can't be fetched, loaded or read.
+    """
+    if len(suites) == 1:
+        return plan_suite(suites[0], launch, say)
+    return "\n\n".join(f"on {suite.backbone.name}\n{plan_suite(suite, launch, say)}" for suite in suites)
 
 
 def plan_suite(suite: Suite, launch: Launch, say: Say) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.backbones import BACKBONES, BackboneSpec
+from benchmark.backbones import BACKBONES, BackboneSpec, resolve_backbone
 from benchmark.catalogue import Entry, all_tasks, broken_tasks
 from benchmark.errors import unknown
 from benchmark.layout import WIDTH, fill, unquoted
 from benchmark.plugins import Broken, Unusable
 from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
+from benchmark.show_backbone import backbone_rows
 from benchmark.suite_files import parse_suite, suite_names, suite_text
 from tasks.catalogue import PROBES, TASKS
 from tasks.sources.archive import DataFiles, HubFiles, LocalFiles
@@ -52,6 +54,8 @@ def listing(kind: str) -> str:
 def describe(name: str) -> str:
     """Everything about whatever has this name; if several things share it, about each.
 
+    A folder or a hub id is a backbone's.
+
     Raises:
         UserError: nothing has this name, or only a plugin that is broken.
     """
@@ -68,6 +72,8 @@ def describe(name: str) -> str:
         found.append(strategy_page(name))
     if not found:  # plugins' tasks last, since they must be imported
         found = [task_page(entry) for entry in all_tasks() if entry.spec.name == name]
+    if not found and ("/" in name or Path(name).is_dir()):
+        found = [_backbone(resolve_backbone(name))]
     if not found:
         for one in (*broken_strategies(), *broken_tasks()):
             if one.plugin.name == name:
@@ -168,17 +174,8 @@ def _probe(probe: ProbeSpec) -> str:
 
 
 def _backbone(backbone: BackboneSpec) -> str:
-    return _table(
-        f"backbone {backbone.name}",
-        [
-            ("about", backbone.description),
-            ("licence", backbone.licence),
-            ("pooling", backbone.pooling),
-            ("hub", backbone.hub),
-            ("revision", _revision(backbone.revision) if backbone.hub else ""),
-            *(_archive(backbone.archive) if backbone.archive else []),
-        ],
-    )
+    archives = [row for archive in backbone.archives for row in _archive(archive)]
+    return _table(f"backbone {backbone.name}", [*backbone_rows(backbone), *archives])
 
 
 def _examples(task: TaskSpec) -> str:

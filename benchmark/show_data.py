@@ -41,7 +41,7 @@ def describe_data(
     """
     entry = find_task(name)
     measure = None if backbone is None else _measure(backbone, say)
-    from benchmark.study import folder_of  # imported late, as is all that takes seconds
+    from benchmark.needs import folder_of  # imported late, as is all that takes seconds
 
     source = entry.spec.source
     try:
@@ -65,7 +65,7 @@ def describe_data(
 
 def _measure(backbone: str, say: Callable[[str], None]) -> Measure:
     from benchmark.backbone import load_backbone
-    from benchmark.study import backbone_folder
+    from benchmark.needs import backbone_folder
 
     spec = resolve_backbone(backbone)
     tokenizer = load_backbone(spec, Path(backbone_folder(spec, say))).tokenizer

@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,12 +31,14 @@ class Planned:
         file: Name of its record.
         stages: Names of the tasks of each stage.
         steps: Keys of each stage's steps, in order.
+        backbone: Its name; empty where an earlier version left no word of it.
     """
 
     name: str
     file: str
     stages: list[list[str]]
     steps: list[list[str]]
+    backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Standing:
         trained: Stages that are finished.
         stages: Stages in all; 0 where no command said what it planned.
         remark: Why it failed, or what is running.
+        backbone: Its name; empty if that is not known.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Standing:
     trained: int
     stages: int
     remark: str = ""
+    backbone: str = ""
 
 
 def note_plan(shelf: Shelf, planned: Sequence[Planned]) -> None:
@@ -79,7 +83,7 @@ def standings(folder: Path, say: Say) -> list[Standing]:
     planned: dict[str, Planned] = {}
     for plan in sorted(plans, key=lambda plan: float(plan["time"])):
         planned |= {run["file"]: Planned(**run) for run in plan["runs"]}
-    found = [_standing(shelf, folder, run) for run in planned.values()]
+    found = [replace(_standing(shelf, folder, run), backbone=run.backbone) for run in planned.values()]
     for path in sorted(folder.glob("*.json")):
         if path.name not in planned and (record := _record(path)) is not None:
             found.append(_recorded(path.stem, record))
@@ -101,8 +105,13 @@ def status(folder: Path, say: Say) -> str:
         f"{folder}: {', '.join(f'{counts[state]} {state}' for state in STATES)}; "
         f"{files} files of weights, {size / 2**20:.1f} MiB; {commands or 'no'} command{'s' * (commands != 1)} at work"
     )
-    rows = [[run.name, run.state, f"{run.trained}/{run.stages}" if run.stages else "", run.remark] for run in found]
-    return f"{head}\n\n{tabulate(rows, ['run', 'state', 'stages', ''], disable_numparse=True)}"
+    several = len({run.backbone for run in found}) > 1
+    rows = [
+        [run.name, *([run.backbone] * several), run.state, f"{run.trained}/{run.stages}" * bool(run.stages), run.remark]
+        for run in found
+    ]
+    headers = ["run", *(["backbone"] * several), "state", "stages", ""]
+    return f"{head}\n\n{tabulate(rows, headers, disable_numparse=True)}"
 
 
 def clean(folder: Path, records: bool, say: Say) -> str:
@@ -163,10 +172,10 @@ def _standing(shelf: Shelf, folder: Path, planned: Planned) -> Standing:
 def _recorded(name: str, record: Run) -> Standing:
     count = len(record.stages)
     if record.failure is None:
-        return Standing(name, "done", count, count)
+        return Standing(name, "done", count, count, backbone=record.backbone)
     stage = record.failure.stage
     where = "+".join(record.stages[stage]) if stage >= 0 else "the untrained model"
-    return Standing(name, "failed", max(stage, 0), count, f"{where}: {record.failure.reason}")
+    return Standing(name, "failed", max(stage, 0), count, f"{where}: {record.failure.reason}", record.backbone)
 
 
 def _record(path: Path) -> Run | None:

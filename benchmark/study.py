@@ -17,13 +17,12 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
-from benchmark import fetch, hub, provenance
+from benchmark import provenance
 from benchmark.backbone import Backbone, Model, layer_names, load_backbone
-from benchmark.backbones import BackboneSpec
-from benchmark.convert import dequantised
 from benchmark.errors import UserError
+from benchmark.needs import backbone_folder, hub_commits, locate, needed_archives
 from benchmark.objectives import with_pretrained_head
-from benchmark.own_tasks import check_unchanged, file_hashes
+from benchmark.own_tasks import file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.reader import ModelReader
 from benchmark.suite import Cell, Suite
@@ -34,7 +33,7 @@ from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
 from tasks.probes.similarity import token_states
-from tasks.sources.archive import Archive, DataFiles, HubFiles, LocalFiles
+from tasks.sources.archive import DataFiles
 from tasks.sources.base import LazySplits, Source, SourceError
 from tasks.spec import TaskError
 
@@ -247,72 +246,6 @@ def _check_alike(host: str, here: Provenance, main: Provenance, names: Collectio
                 f"machine {host}: {name} is {ours}, but where the command runs it is {theirs}; "
                 "their numbers would differ: make the machines equal"
             )
-
-
-def needed_archives(suite: Suite) -> list[DataFiles]:
-    """All files that the suite reads, but for those of a backbone that is no archive."""
-    files = [plan.spec.source.archive for plan in suite.tasks] + [probe.source.archive for probe in suite.probes]
-    return files + ([suite.backbone.archive] if suite.backbone.archive is not None else [])
-
-
-def fetch_needed(suite: Suite, say: Say) -> list[Path]:
-    """Fetches everything that the suite needs; the folders that it is kept in.
-
-    Raises:
-        UserError: some of it can't be had.
-    """
-    located = locate(needed_archives(suite), say)
-    folder = backbone_folder(suite.backbone, say)
-    kept = [fetch.cache_folder()] if any(isinstance(files, Archive) for files in located) else []
-    if suite.backbone.folder:
-        kept.append(folder)
-    return kept + ([hub.cache_folder()] if hub_commits(located, suite.backbone, folder) else [])
-
-
-def locate(needed: Collection[DataFiles], say: Say) -> dict[DataFiles, Path]:
-    """The folders that hold these files, fetched unless they are cached.
-
-    Raises:
-        UserError: some can't be had.
-    """
-    archives = [files for files in needed if isinstance(files, Archive)]
-    located: dict[DataFiles, Path] = dict(zip(archives, fetch.fetch_all(archives, report=say), strict=True))
-    return located | {files: folder_of(files, say) for files in needed if files not in located}
-
-
-def folder_of(files: DataFiles, say: Say) -> Path:
-    """The folder that holds the files at their paths; their type decides how they are had.
-
-    Raises:
-        UserError: they can't be fetched, or files of the user's own are gone or have changed.
-    """
-    match files:
-        case Archive():
-            return fetch.fetch(files, report=say)
-        case HubFiles():
-            return hub.fetch_files(files, report=say)
-        case LocalFiles():
-            return check_unchanged(files)
-
-
-def hub_commits(located: Mapping[DataFiles, Path], backbone: BackboneSpec, folder: Path) -> dict[str, str]:
-    """What was asked of the hub -> the commit that it was: see `results.record.Provenance.hub`."""
-    asked = {
-        f"{files.repo_type}s/{files.repository}@{files.revision}": hub.commit_of(at)
-        for files, at in located.items()
-        if isinstance(files, HubFiles)
-    }
-    if backbone.hub:
-        asked[f"models/{backbone.hub}@{backbone.revision or 'main'}"] = hub.commit_of(folder)
-    return dict(sorted(asked.items()))
-
-
-def backbone_folder(spec: BackboneSpec, say: Say) -> Path:
-    """Folder with the backbone's files, fetched unless it is there."""
-    if spec.archive is not None:
-        folder = fetch.fetch(spec.archive, report=say) / spec.archive_folder
-        return dequantised(folder / spec.gguf, spec.gguf_weights, report=say) if spec.gguf else folder
-    return hub.fetch_from_hub(spec.hub, spec.revision, report=say) if spec.hub else Path(spec.folder)
 
 
 def _read(source: Source, located: Mapping[DataFiles, Path]) -> LazySplits:

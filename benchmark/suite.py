@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.backbones import BackboneSpec, resolve_backbone
 from benchmark.catalogue import Entry, find_task
@@ -51,6 +51,13 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _one_or_several(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("it should be the name of a backbone, or a list of names")
+    return _distinct(names)
+
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -70,7 +77,8 @@ class SuiteFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     description: str
-    backbone: str
+    backbone: Annotated[list[str], BeforeValidator(_one_or_several)]
+    """Name of a backbone, or a list of names: each is a study of its own."""
     stream: StreamField
     """Name of a stream, task names in order, or ``{tasks: [...], scenario: ..., orders: [...]}``."""
     orders: OrderField = OrderFile()
@@ -106,7 +114,8 @@ class Overrides:
     seeds: Sequence[int] | None = None
     settings: Sequence[str] = ()
     """Each ``WHERE=VALUE``: ``ewc.lam=100``, ``training.epochs=1``, ``max_length=32``."""
-    backbone: str | None = None
+    backbone: str | Sequence[str] | None = None
+    """One or several, instead of the suite's."""
     limit: int | None = None
     """At most this many examples of each split of each task."""
     orders: str | Sequence[int] | None = None
@@ -169,11 +178,27 @@ class Suite:
     every: bool = False
     """Whether its strategies are all that there are: those that can't work on its tasks are left out."""
     swapped: bool = False
-    """Whether its backbone is not the one that it was written for: probes that don't apply to it are left out."""
+    """Whether it is run on several backbones, or another one than it was written for: probes that don't apply are left
+    out."""
 
 
 def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
+    """Reads a suite of one backbone, as `load_suites` does.
+
+    Raises:
+        UserError: the same, or it has several backbones.
+    """
+    first, *others = load_suites(name, overrides)
+    if others:
+        raise UserError(f"suite {first.name}: has {1 + len(others)} backbones, where one is needed: name it")
+    return first
+
+
+def load_suites(name: str, overrides: Overrides | None = None) -> list[Suite]:
     """Reads a suite, applies the command line's changes, checks every name and value, and resolves all defaults.
+
+    Returns:
+        The suite once for each of its backbones, in their order.
 
     Raises:
         UserError: something in it is unknown, of the wrong type or out of range.
@@ -188,7 +213,12 @@ def load_suite(name: str, overrides: Overrides | None = None) -> Suite:
         file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise _explain(error, title) from error
-    return _resolve(title, file, overrides, own)
+    backbones = [resolve_backbone(backbone) for backbone in file.backbone]
+    names = [backbone.name for backbone in backbones]
+    for called in names:
+        if names.count(called) > 1:
+            raise UserError(f"suite {title}: two backbones are called {called}, so their records would be: rename one")
+    return [_resolve(title, file, overrides, own, backbone) for backbone in backbones]
 
 
 def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -206,7 +236,8 @@ def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple
 def _override(raw: dict[str, Any], overrides: Overrides) -> None:
     """Applies what the command line changes, before anything is validated."""
     if overrides.backbone is not None:
-        raw["backbone"] = overrides.backbone
+        several = not isinstance(overrides.backbone, str)
+        raw["backbone"] = list(overrides.backbone) if several else overrides.backbone
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
     if overrides.orders is not None:
@@ -264,7 +295,9 @@ def _explain(error: ValidationError, title: str) -> UserError:
     return UserError(f"suite {title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
 
 
-def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[TaskSpec]) -> Suite:
+def _resolve(
+    title: str, file: SuiteFile, overrides: Overrides, own: Sequence[TaskSpec], backbone: BackboneSpec
+) -> Suite:
     stream = resolve_stream(file.stream)
     orders = resolve_orders(stream, file.orders)
     tasks = {name: find_task(name, (*TASKS, *own)) for name in (*stream.tasks, *file.tasks)}
@@ -281,7 +314,6 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
     except TaskError as error:
         raise UserError(f"suite {title}: {error}") from error
     plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, overrides.limit) for spec in specs)
-    backbone = resolve_backbone(file.backbone)
     shared = {
         "suite": title,
         "backbone": backbone.name,
@@ -332,7 +364,7 @@ def _resolve(title: str, file: SuiteFile, overrides: Overrides, own: Sequence[Ta
         file.eval_every,
         file.refit,
         every=EVERY in (overrides.strategies or ()),
-        swapped=overrides.backbone is not None,
+        swapped=overrides.backbone is not None or len(file.backbone) > 1,
     )
 
 

@@ -255,6 +255,7 @@ class Walk:
             self.worker.lane.leave()
             losses, earlier = thinned(trained.losses, LOSSES), keeper.before
             cost = {"steps": len(trained.losses), "tokens": trained.tokens, "trainable": trained.trainable}
+            cost["flops"] = trained.flops
         else:
             self.worker.lane.enter(f"{self._named(node)}: {self.cell.strategy.name} looks back")
             finish_stage(learner, self.cell.strategy, stage)

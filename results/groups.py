@@ -12,7 +12,9 @@ from typing import Any
 
 from results.record import FinishedRun, RecordError, Run, finished_runs
 
-_TITLE_FACTS = ("run.suite", "run.stream", "run.backbone")
+BACKBONE_FACTS = frozenset(("backbone", "run.backbone", "run.weights_sha256", "run.backbone_sha256"))
+"""Names in a protocol that tell one backbone from another."""
+_TITLE_FACTS = frozenset(("run.suite", "run.stream", "run.backbone"))
 _MOST_DIFFERENCES = 4
 
 
@@ -80,7 +82,12 @@ def protocol_groups(runs: Sequence[Run]) -> list[Group]:
         by_protocol[tuple(sorted(protocol(run).items()))].append(run)
     keys = sorted(by_protocol)
     differences = _differences([dict(key) for key in keys])
-    titles = [_title(by_protocol[key][0], found) for key, found in zip(keys, differences, strict=True)]
+    named = {dict(key)["run.backbone"]: set[tuple[str | None, ...]]() for key in keys}
+    for key in keys:
+        named[dict(key)["run.backbone"]].add(tuple(dict(key).get(name) for name in sorted(BACKBONE_FACTS)))
+    # Where a name stands for one backbone, the title says all that tells it from others.
+    told = _TITLE_FACTS | (BACKBONE_FACTS if all(len(same) == 1 for same in named.values()) else frozenset())
+    titles = [_title(by_protocol[key][0], found, told) for key, found in zip(keys, differences, strict=True)]
     return [
         Group(title, slug(f"{number} {title}"), by_protocol[key])
         for number, (key, title) in enumerate(zip(keys, titles, strict=True), start=1)
@@ -191,9 +198,10 @@ def _plain(text: str) -> str:
     return text.removesuffix(".0").strip('"')
 
 
-def _title(run: Run, differing: Mapping[str, str]) -> str:
+def _title(run: Run, differing: Mapping[str, str], known: frozenset[str]) -> str:
+    """Suite, stream and backbone, and what differs beyond what these make known."""
     title = f"{run.suite}: {run.stream} on {run.backbone}"
-    told = {name: text for name, text in differing.items() if name not in _TITLE_FACTS}
+    told = {name: text for name, text in differing.items() if name not in known}
     first = dict(list(told.items())[:_MOST_DIFFERENCES])
     if not first:
         return title

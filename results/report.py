@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from results import plots, probe_plots, probe_tables, recovery, render, stability, tables
+from results import plots, probe_plots, probe_tables, recovery, render, stability, tables, tradeoff, tradeoff_plots
 from results.groups import Group, by_order, protocol_groups, slug, variants
 from results.record import RecordError, Run, finished_runs, write_atomically
 from results.style import save
+from results.tradeoff import Comparison
 
 
 def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -23,9 +24,10 @@ def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
     groups = _groups(runs)
     if len(groups) == 1:
         return list(_write_group(groups[0], folder, "tab:forgetting"))
-    return [
+    written = [
         path for group in groups for path in _write_group(group, folder / group.slug, f"tab:forgetting-{group.slug}")
     ]
+    return written + [path for name, one in _compared(groups) for path in _write_comparison(one, folder / name)]
 
 
 def console_summary(runs: Sequence[Run]) -> str:
@@ -35,6 +37,7 @@ def console_summary(runs: Sequence[Run]) -> str:
         RecordError: there are no runs, or two records are of the same cell.
     """
     found = [render.console(tables.forgetting_text(group.runs, group.title)) for group in _groups(runs)]
+    found += [render.console(tradeoff.tradeoff_text(one)) for one in tradeoff.comparisons(_groups(runs))]
     legend = "↑ larger is better, ↓ smaller is better, ± standard deviation over seeds and orders, – undefined"
     return "\n\n".join([*found, legend])
 
@@ -43,6 +46,31 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
     if not runs:
         raise RecordError("no run records to report")
     return protocol_groups(runs)
+
+
+def _compared(groups: Sequence[Group]) -> Iterator[tuple[str, Comparison]]:
+    """Every comparison of backbones with a name for its files."""
+    found = tradeoff.comparisons(groups)
+    for number, comparison in enumerate(found, start=1):
+        yield "backbones" if len(found) == 1 else f"backbones-{number}", comparison
+
+
+def _write_comparison(comparison: Comparison, stem: Path) -> Iterator[Path]:
+    text = tradeoff.tradeoff_text(comparison)
+    for suffix, content in (
+        ("md", render.markdown(text)),
+        ("csv", render.csv(tradeoff.tradeoff_table(comparison))),
+        ("tex", render.latex(text, f"tab:{stem.name}")),
+    ):
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        write_atomically(path, content)
+        yield path
+    first, second = tradeoff.fronts(comparison)
+    if first:
+        figure = tradeoff_plots.learning_against_forgetting(comparison)
+        yield from save(figure, stem.with_name(f"{stem.name}_learning"))
+    if second:
+        yield from save(tradeoff_plots.keeping_against_cost(comparison), stem.with_name(f"{stem.name}_cost"))
 
 
 def _write_group(group: Group, folder: Path, label: str) -> Iterator[Path]:

@@ -12,18 +12,20 @@ from results.columns import Column
 from results.columns import show_score as _score
 from results.groups import Variant, by_order, variants
 from results.probe_tables import INSIDE_COLUMNS, LOST_COLUMNS
-from results.record import Failure, Run
+from results.record import Failure, Run, StageCost
 from results.render import FAILED, UNDEFINED, TextTable
 
 _REASON_CHARACTERS = 300
 
 
 def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
-    """The columns of the forgetting table, with one for the retention of every probe that the runs have."""
+    """The columns of the forgetting table: one for the retention of every probe, others where they were noted."""
     retained = [_retention_column(*probe) for probe in main_measures(runs)]
     lost = LOST_COLUMNS if any(run.refits for run in runs) else []
     inside = INSIDE_COLUMNS if any(run.curves for run in runs) else []
-    return [*_SCORE_COLUMNS, *lost, *inside, *retained, *_COST_COLUMNS]
+    counted = any(total_flops(run.costs) is not None for run in runs if run.costs)
+    costs = [column for column in _COST_COLUMNS if counted or column.name != "train_flops"]
+    return [*_SCORE_COLUMNS, *lost, *inside, *retained, *costs]
 
 
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -210,12 +212,18 @@ def _retention_column(probe: str, measure: str) -> Column:
     )
 
 
-def _count(value: float) -> str:
+def total_flops(costs: Sequence[StageCost]) -> float | None:
+    """Operations of all stages; None if those of one were not noted."""
+    counted = [cost.flops for cost in costs if cost.flops is not None]
+    return sum(counted) if len(counted) == len(costs) else None
+
+
+def show_count(value: float) -> str:
     """22600000 -> 22.6M."""
-    return _scaled(value, 1000, ["", "k", "M", "G", "T"])
+    return _scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E"])
 
 
-def _bytes(value: float) -> str:
+def show_bytes(value: float) -> str:
     """90400000 -> 86.2 MiB."""
     return _scaled(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"])
 
@@ -288,7 +296,7 @@ _COST_COLUMNS = [
         "↓",
         "weights that the optimizer could move, heads included, most of any stage",
         lambda run: max((cost.trainable_parameters for cost in run.costs), default=0),
-        _count,
+        show_count,
         spread=False,
     ),
     Column(
@@ -301,12 +309,22 @@ _COST_COLUMNS = [
         spread=False,
     ),
     Column(
+        "train_flops",
+        "training\nFLOPs",
+        "↓",
+        "operations of the forward and backward passes of the stages' own batches, without a strategy's further ones, "
+        "sum over stages",
+        lambda run: total_flops(run.costs),
+        show_count,
+        spread=False,
+    ),
+    Column(
         "strategy_bytes",
         "strategy\nmemory",
         "↓",
         "what the strategy keeps between stages, most after any stage",
         lambda run: max((cost.strategy_bytes for cost in run.costs), default=0),
-        _bytes,
+        show_bytes,
         spread=False,
     ),
 ]

@@ -31,9 +31,14 @@ EVERY: Target = "all-linear"
 TARGETS: list[Target] = ["attention", EVERY]
 MATRICES = {
     "bert": (4, 12),
+    "tinybert": (4, 12),
     "distilbert": (4, 12),
     "roberta": (4, 12),
+    "electra": (4, 13),
+    "deberta": (4, 12),
+    "modernbert": (2, 8),
     "gpt2": (2, 8),
+    "neox": (2, 8),
     "llama": (4, 14),
 }
 """Of two layers: queries and values, and all linear maps."""

@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from tasks.sources.base import Row
 from tasks.spec import Kind
 from tests.conftest import sequence_rows, span_rows, token_rows
-from tests.tiny_models import FAMILIES, build
+from tests.tiny_models import DECODERS, FAMILIES, build
 
 ROWS: dict[Kind, list[Row]] = {
     "sequence": [*sequence_rows(5, 1), {"text": "", "label": "bad"}],
@@ -69,6 +69,13 @@ def refused(folder: Path) -> str:
     return str(caught.value)
 
 
+TOPS = {
+    "modernbert": ["final_norm.weight"],
+    "gpt2": ["ln_f.weight", "ln_f.bias"],
+    "neox": ["final_layer_norm.weight", "final_layer_norm.bias"],
+    "llama": ["norm.weight"],
+}
+"""What follows the layers."""
 WEIGHT = "encoder.layer.0.output.dense.weight"
 
 
@@ -180,7 +187,7 @@ def test_the_hash_follows_the_weights(copy: Callable[..., Path], backbones: dict
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_tokenizer_fits_the_body(backbones: dict[str, Backbone], family: str) -> None:
     tokenizer = backbones[family].tokenizer
-    assert ("token_type_ids" in tokenizer.model_input_names) == (family == "bert")
+    assert ("token_type_ids" in tokenizer.model_input_names) == (family in ("bert", "tinybert", "electra", "deberta"))
     assert tokenizer.pad_token_id is not None
     assert tokenizer.model_max_length == 64  # as many as there are positions; RoBERTa leaves two of 66 unused
     assert tokenizer.padding_side == tokenizer.truncation_side == "right"
@@ -224,12 +231,28 @@ def test_every_parameter_of_the_body_is_in_one_layer_in_order(backbones: dict[st
     body = backbones[family].body
     layers = layer_names(body)
     names = [name for group in layers.values() for name in group]
-    assert names == [name for name, _ in body.named_parameters()]
-    assert list(layers) == ["embeddings", "layer 1", "layer 2", *(["top"] if family in ("gpt2", "llama") else [])]
-    assert all("emb" in name or "wte" in name or "wpe" in name for name in layers["embeddings"])
-    assert [name.replace(".0.", ".1.") for name in layers["layer 1"]] == layers["layer 2"]
+    assert sorted(names) == sorted(name for name, _ in body.named_parameters())
+    assert list(layers) == ["embeddings", "layer 1", "layer 2", *(["top"] if family in TOPS else [])]
+    assert layers.get("top", []) == TOPS.get(family, [])
+    assert all(re.search("emb|wte|wpe|^encoder.LayerNorm", name) for name in layers["embeddings"])
+    first = [name.replace(".0.", ".1.") for name in layers["layer 1"]]
+    # ModernBERT's first layer takes what the embeddings' norm gives as it is.
+    assert first == [name for name in layers["layer 2"] if name in first or "attn_norm" not in name]
     model = Model(body, "mean")
     assert set(sum(model.layers().values(), [])) == {name for name, _ in model.named_parameters()}
+
+
+def test_embeddings_that_every_layer_reads_are_no_top(backbones: dict[str, Backbone]) -> None:
+    layers = layer_names(backbones["deberta"].body)
+    late = ["encoder.rel_embeddings.weight", "encoder.LayerNorm.weight", "encoder.LayerNorm.bias"]
+    assert layers["embeddings"][-3:] == late
+    stack = nn.ModuleList([nn.Linear(1, 1, bias=False)])
+    shared = nn.ModuleDict({"layers": stack, "places": nn.Embedding(2, 1), "norm": nn.LayerNorm(1, bias=False)})
+    assert layer_names(shared) == {
+        "embeddings": ["places.weight"],
+        "layer 1": ["layers.0.weight"],
+        "top": ["norm.weight"],
+    }
 
 
 def test_a_layers_experts_are_not_taken_for_layers() -> None:
@@ -276,13 +299,9 @@ def test_pooling_leaves_padding_out_on_either_side(pooling: Pooling, expected: l
     assert pool(hidden, mask, pooling)[:, 0].tolist() == expected
 
 
-@pytest.mark.parametrize(
-    "family, pooling", [("bert", "cls"), ("distilbert", "cls"), ("roberta", "cls"), ("gpt2", "last"), ("llama", "last")]
-)
-def test_decoders_are_pooled_at_the_last_token_others_at_the_first(
-    backbones: dict[str, Backbone], family: str, pooling: str
-) -> None:
-    assert backbones[family].pooling == pooling
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoders_are_pooled_at_the_last_token_others_at_the_first(backbones: dict[str, Backbone], family: str) -> None:
+    assert backbones[family].pooling == ("last" if family in DECODERS else "cls")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +353,7 @@ def test_nonsense_is_refused(name: str) -> None:
 
 
 def test_a_misspelt_name_gets_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"did you mean all-MiniLM-L6-v2\?"):
+    with pytest.raises(UserError, match=r"did you mean all-MiniLM-L6-v2 or "):
         resolve_backbone("all-minilm-l6-v2")
 
 

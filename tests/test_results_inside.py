@@ -140,9 +140,7 @@ def test_long_tables_hold_every_number() -> None:
     assert refits[["row", "task"]].to_numpy().tolist()[0] == [1, "rotten_tomatoes"] and len(refits) == 4
     lost = probe_tables.lost_table([run]).set_index("task")
     parts = [lost.at["bbc_news", name] for name in ("lost", "head_lost", "body_lost")]
-    assert parts == pytest.approx(
-        [0.1, 0.15, -0.05]
-    )
+    assert parts == pytest.approx([0.1, 0.15, -0.05])
     curves = probe_tables.curves_long([run])
     assert len(curves) == 4 + 3 + 3
     chosen = curves[(curves["stage"] == 2) & (curves["task"] == "rotten_tomatoes")]

@@ -1,10 +1,10 @@
-"""Tiny random backbones of five families, tasks made of a few rows, and a head that knows every answer."""
+"""Tiny random backbones of every family, tasks made of a few rows, and a head that knows every answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from tasks.sources.archive import Archive
 from tasks.sources.base import Row
 from tasks.spec import Kind
 from tests.conftest import TAGS, WORDS, JsonSource, make_spec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 NOWHERE = JsonSource(Archive("nowhere", "nowhere-1-py3-none-any.whl", "0" * 64, 1, ()))
 LABELS: dict[Kind, tuple[str, ...]] = {"sequence": ("bad", "good"), "pair": ("bad", "good"), "token": TAGS, "span": ()}
@@ -123,13 +126,124 @@ def save_llama(folder: Path) -> None:
     LlamaModel(config).save_pretrained(folder)
 
 
-FAMILIES: dict[str, Callable[[Path], None]] = {
+def save_tinybert(folder: Path) -> None:
+    """BERT with heads of a width of their own: 36 is divided by no power of two above 4, as TinyBERT's 312 by 16."""
+    from transformers import BertConfig, BertModel
+
+    size = _word_pieces(folder)
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=36,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=48,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+
+
+def save_electra(folder: Path) -> None:
+    """With embeddings narrower than its layers and a map between them, as the small one."""
+    from transformers import ElectraConfig, ElectraModel
+
+    size = _word_pieces(folder)
+    config = ElectraConfig(vocab_size=size, embedding_size=16, max_position_embeddings=64, **_shape())
+    ElectraModel(config).save_pretrained(folder)
+
+
+def save_deberta(folder: Path) -> None:
+    """As version 3: attention over content and relative places, no embeddings of places; a unigram tokenizer."""
+    from transformers import DebertaV2Config, DebertaV2Model, DebertaV2Tokenizer
+
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    pieces = [(piece, 0.0) for piece in special] + [(f"▁{word}", -2.0) for word in WORDS]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces += [(f"▁{letter}", -8.0) for letter in letters] + [(letter, -9.0) for letter in letters] + [("▁", -10.0)]
+    tokenizer = DebertaV2Tokenizer(vocab=pieces, do_lower_case=False)
+    tokenizer.save_pretrained(folder)
+    config = DebertaV2Config(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        relative_attention=True,
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        type_vocab_size=0,
+        **_shape(),
+    )
+    DebertaV2Model(config).save_pretrained(folder)
+
+
+def save_modernbert(folder: Path) -> None:
+    """With rotary places and every other layer looking at near neighbours only."""
+    from tokenizers import processors
+    from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
+
+    special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
+    core = _byte_pair_core(special)
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        cls_token="[CLS]",
+        pad_token="[PAD]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    tokenizer.save_pretrained(folder)
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        pad_token_id=1,
+        cls_token_id=0,
+        bos_token_id=0,
+        sep_token_id=2,
+        eos_token_id=2,
+        local_attention=8,
+        global_attn_every_n_layers=2,
+        **_shape(),
+    )
+    ModernBertModel(config).save_pretrained(folder)
+
+
+def save_neox(folder: Path) -> None:
+    """As Pythia: no padding token, one matrix for query, key and value."""
+    from transformers import GPTNeoXConfig, GPTNeoXModel, PreTrainedTokenizerFast
+
+    core = _byte_pair_core(["<|endoftext|>", "<|padding|>"])
+    names = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **names)
+    tokenizer.save_pretrained(folder)
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer) + 8,  # Pythia's is rounded up, too
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+        **_shape(),
+    )
+    GPTNeoXModel(config).save_pretrained(folder)
+
+
+ENCODERS: dict[str, Callable[[Path], None]] = {
     "bert": save_bert,
+    "tinybert": save_tinybert,
     "distilbert": save_distilbert,
     "roberta": save_roberta,
+    "electra": save_electra,
+    "deberta": save_deberta,
+    "modernbert": save_modernbert,
+}
+DECODERS: dict[str, Callable[[Path], None]] = {
     "gpt2": save_gpt2,
+    "neox": save_neox,
     "llama": save_llama,
 }
+FAMILIES: dict[str, Callable[[Path], None]] = ENCODERS | DECODERS
 
 
 def _shape() -> dict[str, int]:
@@ -148,7 +262,12 @@ def _word_pieces(folder: Path) -> int:
 
 def _byte_pairs(folder: Path, special: list[str]) -> tuple[str, str]:
     """Vocabulary and merges of a byte-level tokenizer that has learned the tests' words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    vocabulary, merges = _byte_pair_core(special).model.save(str(folder))
+    return vocabulary, merges
+
+
+def _byte_pair_core(special: list[str]) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -159,5 +278,5 @@ def _byte_pairs(folder: Path, special: list[str]) -> tuple[str, str]:
         show_progress=False,
     )
     tokenizer.train_from_iterator([" ".join([*WORDS, *WORDS])] * 3, trainer)
-    vocabulary, merges = tokenizer.model.save(str(folder))
-    return vocabulary, merges
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer

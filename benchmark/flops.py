@@ -1,0 +1,64 @@
+"""Floating-point operations of training, counted by running one batch of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median_low
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.batching import Step
+from benchmark.team import Team
+from strategies.base import Learner
+
+
+def training_flops(learner: Learner, plan: Sequence[Step], team: Team) -> float:
+    """Operations of the forward and backward passes of a stage's batches: two for each multiplication with addition.
+
+    Of every task one batch, or one part of it where batches are cut, is run forward and backward and counted by
+    `torch.utils.flop_counter`: the batch whose size with its padding is the median. The other batches are taken to cost
+    as much for each token, padding included. That is exact but for the products of attention, which grow with the
+    square of a text's length; 6 N D would leave those out, and frozen layers, adapters and embeddings in.
+
+    What trains is what trains when the stage begins: no gradient is counted where none is needed. Only matrix products
+    count. What a strategy computes beside (a teacher, a rehearsed batch, its Fisher) and the optimizer do not: the
+    seconds have them. Nothing is changed: no gradient is kept, dropout is off, no random number is drawn.
+
+    Args:
+        learner: At the beginning of the stage, after the strategy has prepared it.
+        plan: All batches of the stage.
+        team: Says how batches are cut, and where they run.
+    """
+    was_training = learner.model.training
+    learner.model.eval()
+    try:
+        return sum(_task_flops(learner, [step for step in plan if step.task is task], team) for task in _tasks(plan))
+    finally:
+        learner.model.train(was_training)
+
+
+def _tasks(plan: Sequence[Step]) -> list[object]:
+    return list({id(step.task): step.task for step in plan}.values())
+
+
+def _task_flops(learner: Learner, steps: Sequence[Step], team: Team) -> float:
+    sizes = [_padded(step) for step in steps]
+    chosen = steps[sizes.index(median_low(sizes))]
+    batch = chosen.task.collate(chosen.task.train, chosen.indices[:: team.parts]).to(team.device)
+    tokens = batch.inputs["attention_mask"].numel()
+    weights = list(learner.trainable().values())
+    # Fused attention is not counted on every device; written out it is.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        rows = learner.rows(chosen.task, batch)
+        loss = nn.functional.cross_entropy(rows.logits, rows.targets)
+        if weights:
+            torch.autograd.grad(loss, weights, allow_unused=True)
+    return float(counter.get_total_flops()) / tokens * sum(sizes)
+
+
+def _padded(step: Step) -> int:
+    """Tokens of a batch, padding included."""
+    return len(step.indices) * int(step.task.train.lengths[step.indices].max())

@@ -1,0 +1,120 @@
+"""One command, several backbones: each a study of its own, in one folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.suite import Overrides, load_suite, load_suites
+from results.record import load
+from tests.command import Retain, caller, is_one_line, write_suite
+
+
+@pytest.fixture
+def retain(capsys: pytest.CaptureFixture[str]) -> Retain:
+    return caller(capsys)
+
+
+@pytest.fixture
+def two(family_folders: dict[str, Path]) -> str:
+    return f"{family_folders['bert']},{family_folders['gpt2']}"
+
+
+@pytest.fixture
+def suite(offline_catalogue: Path, family_folders: dict[str, Path], tmp_path: Path) -> Path:
+    """Of BERT and GPT-2, two strategies."""
+    path = write_suite(tmp_path, family_folders["bert"])
+    lines = path.read_text().replace("train_examples: 24", "train_examples: 8").splitlines()
+    lines = [line for line in lines if not line.startswith(("backbone", "strategies", "stream"))]
+    both = f"backbone: [{family_folders['bert']}, {family_folders['gpt2']}]"
+    path.write_text("\n".join([*lines, both, "stream: [tiny_sentiment, tiny_tags]", "strategies: {naive: , ewc: }"]))
+    return path
+
+
+def test_a_suite_is_resolved_for_each_of_its_backbones(suite: Path, family_folders: dict[str, Path]) -> None:
+    bert, gpt2 = load_suites(str(suite))
+    assert (bert.backbone.name, gpt2.backbone.name) == ("bert", "gpt2")
+    assert [cell.name for cell in bert.cells] == [cell.name for cell in gpt2.cells]
+    assert not {cell.filename for cell in bert.cells} & {cell.filename for cell in gpt2.cells}
+    alone = load_suite(str(suite), Overrides(backbone=str(family_folders["gpt2"])))
+    assert alone == gpt2  # so its records are the same, whoever else is in the suite
+    assert load_suites(str(suite), Overrides(backbone=[str(family_folders["gpt2"])])) == [gpt2]
+    with pytest.raises(UserError, match="tiny: has 2 backbones, where one is needed"):
+        load_suite(str(suite))
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("[]", "it should be the name of a backbone, or a list of names"),
+        ("[all-MiniLM-L6-v2, 3]", "it should be the name of a backbone, or a list of names"),
+        ("{a: b}", "it should be the name of a backbone, or a list of names"),
+        ("[gpt2, gpt2]", "gpt2 is in it twice"),
+        ("[gpt2, gtp2]", "unknown backbone 'gtp2'"),
+    ],
+)
+def test_what_is_no_backbone_is_refused(suite: Path, value: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem) as caught:
+        load_suites(str(suite), Overrides(settings=[f"backbone={value}"]))
+    assert "\n" not in str(caught.value)
+
+
+def test_two_folders_of_one_name_are_refused(suite: Path, family_folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(family_folders["bert"], tmp_path / "bert")
+    with pytest.raises(UserError, match="two backbones are called bert"):
+        load_suites(str(suite), Overrides(backbone=[str(family_folders["bert"]), str(tmp_path / "bert")]))
+
+
+def test_one_command_plans_runs_reports_and_goes_on(retain: Retain, suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, planned, _ = retain("run", suite, "--out", out, "--device", "cpu", "--dry-run")
+    assert code == 0 and not list(out.glob("*.json"))
+    assert [planned.count(line) for line in ("on bert\n", "on gpt2\n", "tiny: 2 runs")] == [1, 1, 2]
+    code, printed, said = retain("run", suite, "--out", out, "--device", "cpu")
+    assert code == 0
+    runs = [load(path) for path in out.glob("*.json")]
+    assert sorted((run.backbone, run.strategy) for run in runs) == [
+        (backbone, strategy) for backbone in ("bert", "gpt2") for strategy in ("ewc", "naive")
+    ]
+    assert len({run.provenance.weights_sha256 for run in runs}) == 2
+    assert "Backbones, tiny: tiny_sentiment-tiny_tags" in printed
+    assert (out / "report" / "backbones_cost.png").exists()
+    assert said.index("backbone bert, 1 of 2") < said.index("backbone gpt2, 2 of 2")
+    code, standing, _ = retain("status", out)
+    assert "4 done" in standing and standing.count(" gpt2 ") == standing.count(" bert ") == 2
+    code, _, again = retain("run", suite, "--out", out, "--device", "cpu")
+    assert code == 0 and again.count("done before") == 4
+
+
+def test_a_backbone_that_does_not_work_is_said_before_any_is_trained(
+    retain: Retain, suite: Path, two: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, said = retain("run", suite, "--backbone", f"{two},{tmp_path / 'empty'}", "--out", tmp_path / "out")
+    assert code == 2 and "no *.safetensors" in said
+    assert is_one_line(said)
+    assert not list((tmp_path / "out").glob("*.json"))
+    assert not list((tmp_path / "out").glob("stages/nodes/*"))
+
+
+def test_runs_of_backbones_whose_turn_has_not_come_are_known(
+    retain: Retain, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.launch.run_suite", interrupted)
+    code, _, _ = retain("run", suite, "--out", tmp_path / "out", "--device", "cpu")
+    assert code == 130
+    _, standing, _ = retain("status", tmp_path / "out")
+    assert "4 to do" in standing
+
+
+def test_all_that_several_backbones_need_is_fetched(retain: Retain, suite: Path, tmp_path: Path) -> None:
+    code, printed, _ = retain("fetch", suite)
+    assert code == 0 and printed.startswith("tiny: everything is in ")
+    code, _, said = retain("fetch", suite, "--backbone", "distilgpt2,gpt2")
+    assert code == 2 and "distilgpt2" in said and is_one_line(said)
