@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from tasks.spec import TaskError, TaskSpec
+from tasks.spec import PRETRAINING, TaskError, TaskSpec
 from tasks.streams import Scenario, Stream
 
 OUTSIDE = "O"
@@ -20,7 +20,8 @@ OUTSIDE = "O"
 def arrange(stream: Stream, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The entries of a stream's tasks as its scenario has them; the order of the tasks changes no head and no label.
 
-    * task-incremental: each task has its own head and its own labels.
+    * task-incremental: each task has its own head and its own labels; but texts are modelled with the one head that the
+      body was pretrained with.
     * domain-incremental: one head, named after the stream, with the labels that all tasks have.
     * class-incremental: one head, named after the stream, with the labels of all tasks, sorted, ``O`` first where
       words are tagged; `TaskSpec.own` says which of them a task teaches. Two tasks have no label in common, or all:
@@ -38,7 +39,7 @@ def arrange(stream: Stream, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 def _task_incremental(stream: Stream, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     for one, other in combinations(specs, 2):
-        if one.head_name == other.head_name:
+        if one.head_name == other.head_name != PRETRAINING:  # that one is the body's own: one for all texts
             raise _refused(stream, one, other, f"share the head {one.head_name}, but each task must have its own")
     return list(specs)
 
