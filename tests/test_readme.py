@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.suite import Overrides, load_suite
+from benchmark.suite import Overrides, load_suites
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +44,8 @@ def test_make_knows_its_targets(command: str) -> None:
 def test_commands_that_only_read_succeed(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "results").symlink_to(ROOT / "results")
+    for folder in ("results", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)[1:]) == 0
     assert capsys.readouterr().out
@@ -64,10 +65,11 @@ def test_commands_on_a_folder_of_runs_succeed_where_there_are_some(
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] in {"run", "fetch"}])
 def test_commands_that_train_or_download_name_what_exists(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(name: str, overrides: Overrides) -> None:
-        assert load_suite(name, overrides).cells
+        assert all(suite.cells for suite in load_suites(name, overrides))
         raise Stopped
 
-    monkeypatch.setattr("benchmark.suite.load_suite", stop)
+    monkeypatch.setattr("benchmark.suite.load_suites", stop)
+    monkeypatch.chdir(ROOT)
     with pytest.raises(Stopped):
         main(shlex.split(command)[1:])
 
