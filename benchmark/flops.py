@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median_low
 
-import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,16 +46,18 @@ def _tasks(plan: Sequence[Step]) -> list[object]:
 def _task_flops(learner: Learner, steps: Sequence[Step], team: Team) -> float:
     sizes = [_padded(step) for step in steps]
     chosen = steps[sizes.index(median_low(sizes))]
-    batch = chosen.task.collate(chosen.task.train, chosen.indices[:: team.parts]).to(team.device)
-    tokens = batch.inputs["attention_mask"].numel()
+    part = Step(chosen.task, chosen.indices[:: team.parts])
+    batch = part.task.collate(part.task.train, part.indices).to(team.device)
     weights = list(learner.trainable().values())
     # Fused attention is not counted on every device; written out it is.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        rows = learner.rows(chosen.task, batch)
+        rows = learner.rows(part.task, batch)
         loss = nn.functional.cross_entropy(rows.logits, rows.targets)
         if weights:
-            torch.autograd.grad(loss, weights, allow_unused=True)
-    return float(counter.get_total_flops()) / tokens * sum(sizes)
+            loss.backward()  # type: ignore[no-untyped-call]  # autograd.grad can't be counted with every family's hooks
+    for weight in weights:
+        weight.grad = None
+    return float(counter.get_total_flops()) / _padded(part) * sum(sizes)
 
 
 def _padded(step: Step) -> int:

@@ -16,6 +16,7 @@ from benchmark.reader import ModelReader
 from benchmark.refitting import refitted_score
 from benchmark.study import Study
 from strategies.base import Learner, Strategy
+from tasks.base import check_main_score
 from tasks.probes.similarity import layer_similarity, token_states
 
 
@@ -30,11 +31,13 @@ def measure(study: Study, learner: Learner, strategy: Strategy, refit: Collectio
 
     Raises:
         Diverged: a value is not finite.
+        TaskError: a task's metrics don't give its main score, or one outside [0, 1].
     """
     reset_peak_memory()
     started = time.perf_counter()
+    metrics = {task.name: evaluate(learner, strategy, task, study.team) for task in study.tasks}
     row = {
-        "metrics": {task.name: evaluate(learner, strategy, task, study.team) for task in study.tasks},
+        "metrics": metrics,
         "probes": measure_probes(study, learner),
         "drift": {
             layer: relative_distance(learner.body(), learner.untrained, names)
@@ -50,6 +53,8 @@ def measure(study: Study, learner: Learner, strategy: Strategy, refit: Collectio
     for name, value in _numbers(row):
         if not math.isfinite(value):
             raise Diverged(f"{name} is {value:g} when measured")
+    for task in study.tasks:
+        check_main_score(task, metrics[task.name])
     return row | {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
 
 

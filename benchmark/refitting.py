@@ -45,7 +45,7 @@ def refitted_score(learner: Learner, strategy: Strategy, task: Task, team: Team,
     assert isinstance(model, Model)
     model.eval()
     order = torch.randperm(len(task.train.features), generator=generator("refit", learner.seed, task.name))
-    with strategy.predicting(learner, task):
+    with strategy.predicting(learner, task.question()):
         seen = _read(model, task, sorted(order[:examples].tolist()), team)
         with _in_place(model, task.head, fit_head(task, seen).to(team.device)):
             scores = evaluate(learner, Strategy(), task, team)

@@ -36,7 +36,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
         (["rnu"], "unknown command 'rnu': did you mean run?"),
         (["list", "taks"], "unknown kind 'taks': did you mean tasks?"),
         (["list"], "required: KIND"),
-        (["show", "bbc_new"], "unknown name 'bbc_new': did you mean bbc_news?"),
+        (["show", "bbc_new"], "unknown name 'bbc_new': did you mean bbc_news or bbc_news_text or linear_bbc_news?"),
         (["fetch", "quickstrat"], "unknown suite 'quickstrat': did you mean quickstart?"),
         (["run"], "required: suite"),
         (["run", "quickstrat"], "unknown suite 'quickstrat': did you mean quickstart?"),
@@ -94,7 +94,7 @@ def test_offline_with_an_empty_cache_says_so(
 
 
 def test_fetch_says_where_everything_is(retain: Retain, suite: Path, offline_catalogue: Path) -> None:
-    assert retain("fetch", suite) == (0, f"tiny: everything is in {offline_catalogue}\n", "")
+    assert retain("fetch", suite) == (0, f"tiny: everything is in {offline_catalogue} and {backbone_folder}\n", "")
 
 
 def broken(specs: dict[str, TaskSpec], cache: Path, rows: dict[str, Any]) -> tuple[TaskSpec, ...]:

@@ -60,7 +60,7 @@ def test_a_run_gives_complete_records_a_report_and_a_table(retain: Retain, suite
     assert found["ewc"].settings["strategy"]["settings"] == {"lam": 10000.0, "fisher": "sampled", "examples": 8}
     assert found["ewc"].costs[0].strategy_bytes > found["naive"].costs[0].strategy_bytes == 0
     rows = [line for line in printed.splitlines() if line.split()[:1] and line.split()[0] in STRATEGIES]
-    assert sorted(row.split()[0] for row in rows) == sorted(STRATEGIES)
+    assert {row.split()[0] for row in rows} == set(STRATEGIES)  # a wide table goes on below itself
     assert {path.suffix for path in (out / "report").iterdir()} >= {".md", ".csv", ".tex", ".png", ".svg"}
     assert re.search(r"naive-seed0, stage 3/3 tiny_spans: loss [\d.]+, \d+/\d+ examples, [\d.]+ examples/s", said)
     assert "nan" not in said.lower()

@@ -76,6 +76,25 @@ class DigitTask:
     def head(self) -> str:
         return self.name
 
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+    @property
+    def own(self) -> None:
+        return None
+
+    @property
+    def own_head(self) -> bool:
+        return True
+
+    @property
+    def rows_each(self) -> int:
+        return 1
+
+    def question(self) -> DigitTask:
+        return self
+
     def collate(self, split: Split, indices: Sequence[int]) -> Images:
         chosen = torch.tensor(list(indices))
         return Images(split.features[chosen], split.labels[chosen], chosen)
