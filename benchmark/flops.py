@@ -1,4 +1,4 @@
-"""Floating-point operations of training, counted by running one batch of each task."""
+"""Floating-point operations of training, counted by running one example of each task."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from strategies.base import Learner
 def training_flops(learner: Learner, plan: Sequence[Step], team: Team) -> float:
     """Operations of the forward and backward passes of a stage's batches: two for each multiplication with addition.
 
-    Of every task one batch, or one part of it where batches are cut, is run forward and backward and counted by
-    `torch.utils.flop_counter`: the batch whose size with its padding is the median. The other batches are taken to cost
-    as much for each token, padding included. That is exact but for the products of attention, which grow with the
-    square of a text's length; 6 N D would leave those out, and frozen layers, adapters and embeddings in.
+    Of every task one example is run forward and backward and counted by `torch.utils.flop_counter`: the longest of the
+    batch whose size with its padding is the median. All batches are taken to cost as much for each token, padding
+    included. That is exact but for the products of attention, which grow with the square of a text's length; 6 N D
+    would leave those out, and frozen layers, adapters and embeddings in. One example, as it must not be what needs
+    most memory in a stage; its time, less than that of a step, is part of the stage's.
 
     What trains is what trains when the stage begins: no gradient is counted where none is needed. Only matrix products
     count. What a strategy computes beside (a teacher, a rehearsed batch, its Fisher) and the optimizer do not: the
@@ -29,7 +30,7 @@ def training_flops(learner: Learner, plan: Sequence[Step], team: Team) -> float:
     Args:
         learner: At the beginning of the stage, after the strategy has prepared it.
         plan: All batches of the stage.
-        team: Says how batches are cut, and where they run.
+        team: Says where it runs.
     """
     was_training = learner.model.training
     learner.model.eval()
@@ -46,7 +47,8 @@ def _tasks(plan: Sequence[Step]) -> list[object]:
 def _task_flops(learner: Learner, steps: Sequence[Step], team: Team) -> float:
     sizes = [_padded(step) for step in steps]
     chosen = steps[sizes.index(median_low(sizes))]
-    part = Step(chosen.task, chosen.indices[:: team.parts])
+    lengths = chosen.task.train.lengths[chosen.indices]
+    part = Step(chosen.task, [chosen.indices[int(lengths.argmax())]])
     batch = part.task.collate(part.task.train, part.indices).to(team.device)
     weights = list(learner.trainable().values())
     # Fused attention is not counted on every device; written out it is.

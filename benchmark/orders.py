@@ -137,9 +137,21 @@ def resolve_orders(stream: Stream, given: OrderFile) -> list[Order]:
         twice = next(order for order in chosen if chosen.count(order) > 1)
         raise UserError(f"orders: {' -> '.join(twice)} is in it twice")
     numbers = {order: number for number, order in reversed(list(enumerate(known, start=1)))}
+    # Others are numbered by their place among all others: an order has the same number whatever else is run.
+    places = {order: _place(stream.tasks, order) for order in [*numbers, *chosen]}
     for order in chosen:
-        numbers.setdefault(order, max(len(known), *numbers.values()) + 1)
+        before = sum(places[other] < places[order] for other in set(known))
+        numbers.setdefault(order, len(known) + 1 + places[order] - before)
     return [Order(numbers[order], order) for order in chosen]
+
+
+def _place(tasks: Sequence[str], order: Sequence[str]) -> int:
+    """Which permutation of the tasks an order is, counted from 0 as `itertools.permutations` makes them."""
+    left, place = list(tasks), 0
+    for task in order:
+        place = place * len(left) + left.index(task)
+        left.remove(task)
+    return place
 
 
 def _chosen(stream: Stream, known: Sequence[tuple[str, ...]], given: OrderFile) -> list[tuple[str, ...]]:

@@ -278,6 +278,7 @@ class TokenProbability(LocalMetric):
     """
 
     inputs = TOKENS
+    scores = ("token_probability",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``token_probability``."""
@@ -288,6 +289,7 @@ class TokenAccuracy(LocalMetric):
     """The share of a text's tokens that were the likeliest where they stand; inputs are those of `TokenProbability`."""
 
     inputs = TOKENS
+    scores = ("token_accuracy",)
 
     def score(self, predictions: Sequence[object], references: Sequence[object]) -> Scores:
         """``token_accuracy``."""

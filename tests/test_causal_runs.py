@@ -143,7 +143,7 @@ def test_a_run_that_is_stopped_in_a_causal_stage_equals_one_that_is_not(opened: 
     for family, strategy in (("llama", "lwf"), ("llama-tied", "ewc")):
         study = opened(family, [strategy])
         whole = Ran(study, tmp_path / family / "whole").by_strategy[strategy]
-        for times in (2, 4):
+        for times in (4,):
             with pytest.raises(KeyboardInterrupt):
                 Ran(study, tmp_path / family / "stopped", stop=After(times))
         rest = Ran(study, tmp_path / family / "stopped")

@@ -93,7 +93,9 @@ def test_offline_with_an_empty_cache_says_so(
     assert not (tmp_path / "out").exists()
 
 
-def test_fetch_says_where_everything_is(retain: Retain, suite: Path, offline_catalogue: Path) -> None:
+def test_fetch_says_where_everything_is(
+    retain: Retain, suite: Path, offline_catalogue: Path, backbone_folder: Path
+) -> None:
     assert retain("fetch", suite) == (0, f"tiny: everything is in {offline_catalogue} and {backbone_folder}\n", "")
 
 

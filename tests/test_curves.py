@@ -138,7 +138,7 @@ def test_a_point_is_what_a_test_then_would_tell(
     assert run.curves[1][-1].scores == {"tiny_sentiment": found["accuracy"]}
 
 
-@pytest.mark.parametrize("times", [(10,), (10, 5), (17, 3)])
+@pytest.mark.parametrize("times", [(10,), (10, 4), (17, 3)])
 def test_a_run_that_is_stopped_inside_stages_keeps_its_curves(
     opened: Opened, tmp_path: Path, times: tuple[int, ...]
 ) -> None:

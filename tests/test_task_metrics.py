@@ -36,6 +36,14 @@ def sentences(tag: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[list[str],
     return pairs.map(lambda tags: ([left for left, _ in tags], [right for _, right in tags]))
 
 
+def text_sums(tokens: int) -> st.SearchStrategy[tuple[list[float], int]]:
+    """Nats and right ones of so many tokens, and their number."""
+    right = st.integers(0, tokens).map(float)
+    return st.tuples(st.tuples(st.floats(0, 20), right).map(list), st.just(tokens))
+
+
+TEXTS = st.integers(1, 9).flatmap(text_sums)
+
 # For each metric: a prediction and its reference.
 INPUTS = {
     "accuracy": st.tuples(LABEL, LABEL),
@@ -53,6 +61,7 @@ INPUTS = {
     ),
     "binary_f1": st.tuples(st.integers(0, 1), st.integers(0, 1)),
     "word_accuracy": sentences(st.sampled_from(["NN", ".", "''", "O"])),
+    **dict.fromkeys(["token_probability", "token_accuracy"], TEXTS),
     "entity_f1": sentences(BIO),
     "squad_v1": st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)),
 }
