@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def run() -> int:
 
     def patch(name: str, value: object) -> None:
         module, _, attribute = name.rpartition(".")
-        setattr(sys.modules[module], attribute, value)
+        setattr(import_module(module), attribute, value)
 
     def seen(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):

@@ -314,7 +314,6 @@ def test_the_same_tasks_in_another_scenario_share_no_stage_and_no_row(open_study
 @pytest.mark.parametrize(
     ("scenario", "tasks", "message"),
     [
-        ("class-incremental", DOMAINS, "domain_b and domain_a both have the label bad"),
         ("domain-incremental", CLASSES, "classes_b and classes_a have different labels, such as a_bad"),
         ("class-incremental", ("tiny_spans",), "tiny_spans has no classes: its kind is span"),
         ("class-incremental", (CLASSES[0], TYPES[0]), "are of the kinds sequence and token"),

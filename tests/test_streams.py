@@ -83,6 +83,16 @@ def test_a_head_of_ones_own_may_not_be_shared_where_tasks_are_told_apart() -> No
     assert arrange(stream_of(specs[:1], "task-incremental"), specs[:1]) == specs[:1]
 
 
+def test_tasks_share_all_their_classes_or_none() -> None:
+    same = specs_of([("x", "y"), ("y", "x"), ("z",)])
+    arranged = arrange(stream_of(same, "class-incremental"), same)
+    assert {spec.labels for spec in arranged} == {("x", "y", "z")}
+    assert [spec.own for spec in arranged] == [("x", "y"), ("y", "x"), ("z",)]
+    some = specs_of([("x", "y"), ("y", "z")])
+    with pytest.raises(TaskError, match="task0 and task1 both have the label y; they must share all or none"):
+        arrange(stream_of(some, "class-incremental"), some)
+
+
 def test_tags_without_an_outside_can_not_be_classes() -> None:
     specs = specs_of([("NOUN",), ("VERB",)], "token")
     with pytest.raises(TaskError, match="task0 has no tag O for the words of other tasks' types"):

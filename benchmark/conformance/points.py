@@ -66,6 +66,21 @@ class PointTask:
         """A head of its own, unless it is said which."""
         object.__setattr__(self, "head", self.head or self.name)
 
+    @property
+    def outputs(self) -> int:
+        """One a class."""
+        return self.classes
+
+    @property
+    def own_head(self) -> bool:
+        """Whether it has output weights beside the body's: it has."""
+        return True
+
+    @property
+    def rows_each(self) -> int:
+        """Rows that come of one example."""
+        return 1
+
     def question(self) -> PointTask:
         """Itself: these tasks are told apart."""
         return self
