@@ -14,6 +14,8 @@ from results.record import FinishedRun, RecordError, Run, finished_runs
 
 BACKBONE_FACTS = frozenset(("backbone", "run.backbone", "run.weights_sha256", "run.backbone_sha256"))
 """Names in a protocol that tell one backbone from another."""
+DATA_FACTS = "run.data_sha256."
+"""What names of facts on data begin with, before the task or probe and the split."""
 _TITLE_FACTS = frozenset(("run.suite", "run.stream", "run.backbone"))
 _MOST_DIFFERENCES = 4
 
@@ -87,6 +89,7 @@ def protocol_groups(runs: Sequence[Run]) -> list[Group]:
         named[dict(key)["run.backbone"]].add(tuple(dict(key).get(name) for name in sorted(BACKBONE_FACTS)))
     # Where a name stands for one backbone, the title says all that tells it from others.
     told = _TITLE_FACTS | (BACKBONE_FACTS if all(len(same) == 1 for same in named.values()) else frozenset())
+    told |= _left_out_by_backbone([dict(key) for key in keys])
     titles = [_title(by_protocol[key][0], found, told) for key, found in zip(keys, differences, strict=True)]
     return [
         Group(title, slug(f"{number} {title}"), by_protocol[key])
@@ -174,6 +177,17 @@ def _differences(choices: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     names = dict.fromkeys(chain.from_iterable(choices))
     differing = [name for name in names if len({choice.get(name) for choice in choices}) > 1]
     return [{name: choice.get(name, "unset") for name in differing} for choice in choices]
+
+
+def _left_out_by_backbone(protocols: Sequence[Mapping[str, str]]) -> set[str]:
+    """Facts on rows that some backbones lack, as those of a probe that does not apply, and that all others share."""
+    found = set()
+    for name in {name for facts in protocols for name in facts if name.startswith(DATA_FACTS)}:
+        cases = {(facts["run.backbone"], facts.get(name)) for facts in protocols}
+        backbones, texts = {backbone for backbone, _ in cases}, {text for _, text in cases}
+        if None in texts and len(texts) == 2 and len(cases) == len(backbones):
+            found.add(name)
+    return found
 
 
 def _natural_key(settings: Mapping[str, str]) -> list[tuple[bool, float, str]]:

@@ -1,7 +1,7 @@
 """Figures of what happens inside: layers against stages, what heads and body lost, earlier tasks during a stage.
 
-As in `results.plots`, failed runs are left out, and every figure says above it which; at least one run must have
-finished and hold what is drawn.
+As in `results.plots`, what is drawn over stages takes runs of one order of the tasks, and failed runs are left out,
+and every figure says above it which. All finished runs of at least one strategy must hold what is drawn.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def layers_over_stages(runs: Sequence[Run]) -> list[Figure]:
     panel = len(layers) * 0.15 + LINE_INCHES * 2.2
     rows = max(1, int((_PAGE_INCHES - 1.4) / panel))
     pages = [shown[start : start + rows] for start in range(0, len(shown), rows)]
-    longest = max((variant.runs[0] for variant in shown), key=lambda run: len(run.stages))
-    order = "stages: " + ", ".join(f"{n}={stage_name(stage)}" for n, stage in enumerate(longest.stages, start=1))
-    caption = f"{left_out}; {order}" if left_out else order
+    caption = _caption(left_out, max((variant.runs[0] for variant in shown), key=lambda run: len(run.stages)))
     return [_layers_page(page, layers, farthest or 1.0, panel, caption) for page in pages]
 
 
@@ -81,7 +79,10 @@ def lost_by_head_and_body(runs: Sequence[Run]) -> Figure:
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(shown)), [wrap(variant.label, 20) for variant in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel("score lost between learning and the end ↓\n(mean over tasks not trained last)")
+    axes.set_xlabel(
+        "score lost between learning and the end ↓\n"
+        "(mean over tasks not trained last;\nnone that uses the pretrained head)"
+    )
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.005), max(high, 0.05))
     handles = [
@@ -92,11 +93,11 @@ def lost_by_head_and_body(runs: Sequence[Run]) -> Figure:
     names = [
         "by the body: a fresh head does not help",
         "by the head: a fresh one gets it back",
-        "both; a line spans the seeds",
+        "both; a line spans the runs",
     ]
     legend = legend_below(figure, handles, names)
     lines = sum(wrap(variant.label, 20).count("\n") + 1 for variant in shown)
-    figure.set_figheight(caption + legend + 0.2 * lines + 0.12 * len(shown) + 3 * LINE_INCHES + 0.3)
+    figure.set_figheight(caption + legend + 0.2 * lines + 0.12 * len(shown) + 4 * LINE_INCHES + 0.3)
     return figure
 
 
@@ -108,7 +109,7 @@ def scores_inside_stages(runs: Sequence[Run]) -> Figure:
     longest = max((run for variant in shown for run in variant.finished), key=lambda run: len(run.stages))
     earlier = [task for task in longest.tasks if task.name in stability.worst_dips(longest)]
     figure = new_figure(1.0)
-    caption = caption_above(figure, left_out)
+    caption = caption_above(figure, _caption(left_out, longest))
     panels: list[Axes] = list(figure.subplots(len(earlier), 1, sharex=True, squeeze=False)[:, 0])
     styles = looks([variant.is_sequence for variant in shown])
     for axes, task in zip(panels, earlier, strict=True):
@@ -126,6 +127,12 @@ def scores_inside_stages(runs: Sequence[Run]) -> Figure:
     legend = legend_below(figure, [*handles, deepest], names)
     figure.set_figheight(caption + legend + len(panels) * (1.1 if len(panels) <= 4 else 0.85) + 3 * LINE_INCHES)
     return figure
+
+
+def _caption(left_out: str, longest: Run) -> str:
+    """What is left out, and what the stages trained."""
+    stages = "stages: " + ", ".join(f"{n}={stage_name(stage)}" for n, stage in enumerate(longest.stages, start=1))
+    return f"{left_out}; {stages}" if left_out else stages
 
 
 def _layers_page(page: Sequence[Variant], layers: Sequence[str], farthest: float, panel: float, caption: str) -> Figure:

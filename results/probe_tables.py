@@ -16,8 +16,8 @@ LOST_COLUMNS = [
         "head_lost",
         "lost by\nthe head",
         "↓",
-        "what a fresh head recovers: score right after learning minus R[S, t], less what the body lost, over the same "
-        "tasks",
+        "what a fresh head recovers: score right after learning minus R[S, t], less what the body lost, over those of "
+        "the same tasks that do not use the pretrained head",
         recovery.head_lost,
         show_score,
         spread=True,
@@ -26,7 +26,7 @@ LOST_COLUMNS = [
         "body_lost",
         "lost by\nthe body",
         "↓",
-        "score of a fresh head on frozen features right after learning minus the same at the end, over the same tasks",
+        "score of a fresh head on frozen features right after learning minus the same at the end, over these",
         recovery.body_lost,
         show_score,
         spread=True,
@@ -38,7 +38,8 @@ INSIDE_COLUMNS = [
         "worst_dip",
         "worst\ndip",
         "↓",
-        "mean, over the same tasks, of the most that a later stage took from its beginning to any of its steps",
+        "mean, over tasks learned before the last stage, of the most that a later stage took from its beginning to any "
+        "of its steps",
         stability.worst_dip,
         show_score,
         spread=True,
@@ -67,22 +68,22 @@ INSIDE_COLUMNS = [
 def lost_table(runs: Sequence[Run]) -> pd.DataFrame:
     """What every task of every finished run lost, split into what its head and what the body did."""
     lines = [
-        (variant.label, run.seed, task, loss.head + loss.body, loss.head, loss.body)
+        (variant.label, run.seed, run.order.number, task, loss.head + loss.body, loss.head, loss.body)
         for variant in variants(runs)
         for run in variant.finished
         for task, loss in recovery.losses(run).items()
     ]
-    return pd.DataFrame(lines, columns=["strategy", "seed", "task", "lost", "head_lost", "body_lost"])
+    return pd.DataFrame(lines, columns=["strategy", "seed", "order", "task", "lost", "head_lost", "body_lost"])
 
 
 def curves_long(runs: Sequence[Run]) -> pd.DataFrame:
     """How tasks of earlier stages stood inside every stage, its two ends included; stage 1 is the first."""
     lines = [
-        (variant.label, run.seed, number, step, task, value)
+        (variant.label, run.seed, run.order.number, number, step, task, value)
         for variant in variants(runs)
         for run in variant.runs
         for number, stage in enumerate(stability.stage_curves(run), start=1)
         for task, values in stage.scores.items()
         for step, value in zip(stage.steps, values, strict=True)
     ]
-    return pd.DataFrame(lines, columns=["strategy", "seed", "stage", "step", "task", "value"])
+    return pd.DataFrame(lines, columns=["strategy", "seed", "order", "stage", "step", "task", "value"])

@@ -178,7 +178,7 @@ class Run(_Strict):
     """Row -> task -> main score with a fresh head, fitted on frozen features of the task's training examples.
 
     The row of the stage that trained a task has it, and the last row that of every task that an earlier stage trained.
-    Empty if it was not asked for.
+    Neither has a task whose head is the one that the backbone was pretrained with. Empty if it was not asked for.
     """
     curves: list[list[CurvePoint]] = []
     """One list per finished stage: how tasks of earlier stages stood inside it, in order of steps.

@@ -2,7 +2,7 @@
 
 ``R[s, t]`` is the main score of task ``t`` after ``s`` stages, ``F[s, t]`` the same with a fresh head fitted on frozen
 features of the task's training examples, ``L[t]`` the row right after learning, ``S`` the end. A task that was learned
-before the last stage has
+before the last stage, and does not use the head that the backbone was pretrained with, has
 
     lost      = R[L, t] - R[S, t]                  what its score lost: backward transfer with its sign turned
     body lost = F[L, t] - F[S, t]                  what not even a fresh head gets back
@@ -35,10 +35,13 @@ class Loss:
 
 
 def losses(run: FinishedRun) -> dict[str, Loss]:
-    """What each task lost that was learned before the last stage; empty if no fresh heads were fitted."""
+    """What each task lost that was learned before the last stage and of which fresh heads were fitted.
+
+    A task that uses the head that the backbone was pretrained with gets none.
+    """
     found: dict[str, Loss] = {}
     for number, (task, row) in enumerate(zip(run.tasks, run.learned_at, strict=True)):
-        if not run.refits or row is None or row == len(run.stages):
+        if not run.refits or row is None or row == len(run.stages) or task.name not in run.refits[row]:
             continue
         lost = run.scores[row][number] - run.scores[-1][number]
         body = run.refits[row][task.name] - run.refits[-1][task.name]
@@ -47,7 +50,7 @@ def losses(run: FinishedRun) -> dict[str, Loss]:
 
 
 def head_lost(run: FinishedRun) -> float | None:
-    """Mean of what heads lost over the tasks learned before the last stage.
+    """Mean of what heads lost over the tasks of `losses`.
 
     Range [-2, 2], smaller is better; negative means that a fresh head is worth less at the end than it was right after
     learning. None where there is no such task, or no fresh heads were fitted.
@@ -56,7 +59,7 @@ def head_lost(run: FinishedRun) -> float | None:
 
 
 def body_lost(run: FinishedRun) -> float | None:
-    """Mean of what the body lost over the tasks learned before the last stage.
+    """Mean of what the body lost over the tasks of `losses`.
 
     Range [-1, 1], smaller is better; negative means that the features tell more of earlier tasks than they did. None
     where there is no such task, or no fresh heads were fitted.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from results import plots, probe_plots, probe_tables, recovery, render, stability, tables, tradeoff, tradeoff_plots
-from results.groups import Group, by_order, protocol_groups, slug, variants
-from results.record import RecordError, Run, finished_runs, write_atomically
+from results.groups import Group, by_order, finished_variants, protocol_groups, slug, variants
+from results.record import FinishedRun, RecordError, Run, finished_runs, write_atomically
 from results.style import save
 from results.tradeoff import Comparison
 
@@ -118,16 +118,21 @@ def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
         yield from save(plots.scores_over_stages(same), folder / f"{name}scores_over_stages")
         for number, figure in enumerate(plots.score_matrices(same), start=1):
             yield from save(figure, folder / f"{name}score_matrices_{number}")
+        if _some_strategy_has(lambda run: run.similarity, same):
+            for number, figure in enumerate(probe_plots.layers_over_stages(same), start=1):
+                yield from save(figure, folder / f"{name}layers_over_stages_{number}")
+        if _some_strategy_has(stability.worst_dips, same):
+            yield from save(probe_plots.scores_inside_stages(same), folder / f"{name}scores_inside_stages")
     finished = finished_runs(runs)
     for probe, measure in tables.main_measures(finished):
         figure = plots.retention_against_learning(runs, probe, measure)
         yield from save(figure, folder / f"retention_{slug(probe)}")
     if plots.shared_layers(finished):
         yield from save(plots.drift_per_layer(runs), folder / "drift_per_layer")
-    if all(run.similarity for run in finished):
-        for number, figure in enumerate(probe_plots.layers_over_stages(runs), start=1):
-            yield from save(figure, folder / f"layers_over_stages_{number}")
-    if any(recovery.losses(run) for run in finished):
+    if _some_strategy_has(recovery.losses, runs):
         yield from save(probe_plots.lost_by_head_and_body(runs), folder / "lost_by_head_and_body")
-    if any(stability.worst_dips(run) for run in finished):
-        yield from save(probe_plots.scores_inside_stages(runs), folder / "scores_inside_stages")
+
+
+def _some_strategy_has(something: Callable[[FinishedRun], object], runs: Sequence[Run]) -> bool:
+    """Whether all finished runs of a strategy hold something: figures draw means over them."""
+    return any(all(map(something, variant.finished)) for variant in finished_variants(runs)[0])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from results.columns import Column
-from results.groups import BACKBONE_FACTS, Group, Variant, protocol, variants
+from results.groups import BACKBONE_FACTS, DATA_FACTS, Group, Variant, protocol, variants
 from results.record import FinishedRun
 from results.render import UNDEFINED, TextTable
 from results.tables import forgetting_columns, main_measures, show_bytes, show_count, total_flops
@@ -24,8 +24,8 @@ class Choice:
         strategy: Label of the variant.
         learning: Learning accuracy; for a run of one stage, which has none, the final average.
         forgetting: None for a run of one stage.
-        kept: Retention of the first probe's main measure, None if undefined; without probes the learning accuracy.
-        cost: Operations of training, or its seconds where those were not noted: see `Comparison.unit`.
+        kept: Retention of the main measure of `Comparison.probe`, None if undefined; without one the learning accuracy.
+        cost: Of training, in `Comparison.unit`.
         values: Every column of the table.
     """
 
@@ -46,8 +46,9 @@ class Comparison:
         title: Suite and stream.
         choices: By backbone, the smallest first, then by strategy.
         columns: Of the table.
-        unit: What `Choice.cost` counts: ``FLOPs`` or ``seconds``.
-        probe: Whose retention it is; empty without probes.
+        unit: What `Choice.cost` counts. ``seconds`` where there are several strategies, since counted operations leave
+            out what a strategy adds to training, and where these were not noted; else ``FLOPs``.
+        probe: Whose retention it is: the first one that all runs have; empty if there is none.
     """
 
     title: str
@@ -58,12 +59,17 @@ class Comparison:
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """Every set of several groups that agree on all but the backbone, in the order of the groups."""
+    """Every set of several groups that agree on all but the backbone, in the order of the groups.
+
+    A probe that does not apply to a backbone is left out for it. So groups also agree where only one has a probe.
+    """
     alike: dict[tuple[tuple[str, str], ...], list[Group]] = defaultdict(list)
     for group in groups:
         facts = protocol(group.runs[0])
-        alike[tuple(sorted((name, text) for name, text in facts.items() if name not in BACKBONE_FACTS))].append(group)
-    found = [_compare(same) for same in alike.values() if len({group.runs[0].backbone for group in same}) > 1]
+        own = BACKBONE_FACTS | _probe_facts(group).keys()
+        alike[tuple(sorted((name, text) for name, text in facts.items() if name not in own))].append(group)
+    agreeing = [same for near in alike.values() for same in _agreeing_on_probes(near)]
+    found = [_compare(same) for same in agreeing if len({group.runs[0].backbone for group in same}) > 1]
     return [comparison for comparison in found if len({choice.backbone for choice in comparison.choices}) > 1]
 
 
@@ -128,12 +134,39 @@ def tradeoff_text(comparison: Comparison) -> TextTable:
     headers = ["backbone,\nstrategy", "front:\nlearning", "front:\ncost"]
     headers += [f"{column.header} {column.better}".strip() for column in comparison.columns]
     what = f"retention of {comparison.probe}" if comparison.probe else "learning accuracy"
+    cost = "FLOPs" if comparison.unit == "FLOPs" else "seconds, which hold the strategy's own work too"
     notes = [
         "A star: no other row is at least as good in both and better in one; front: learning weighs learning accuracy "
-        f"against forgetting, front: cost {what} against training {comparison.unit}.",
+        f"against forgetting, front: cost {what} against training {cost}.",
         *(column.note for column in comparison.columns),
     ]
     return TextTable(f"Backbones, {comparison.title}", headers, rows, notes)
+
+
+def _probe_facts(group: Group) -> dict[str, str]:
+    """What the protocol of a group knows of its probes: the rows that they were measured on."""
+    run = group.runs[0]
+    tasks = {task.name for task in run.tasks}
+    return {
+        f"{DATA_FACTS}{probe}.{split}": rows
+        for probe, splits in run.provenance.data_sha256.items()
+        for split, rows in splits.items()
+        if probe not in tasks
+    }
+
+
+def _agreeing_on_probes(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """Splits groups so that in each part all that have a probe have it on the same rows; who lacks it fits to any."""
+    facts = [_probe_facts(group) for group in groups]
+    for name in sorted(set().union(*facts)):
+        texts = sorted({known[name] for known in facts if name in known})
+        if len(texts) > 1:
+            parts = [
+                [group for group, known in zip(groups, facts, strict=True) if known.get(name, text) == text]
+                for text in texts
+            ]
+            return [same for part in parts for same in _agreeing_on_probes(part)]
+    return [groups]
 
 
 def _compare(groups: Sequence[Group]) -> Comparison:
@@ -141,8 +174,10 @@ def _compare(groups: Sequence[Group]) -> Comparison:
     of_group.sort(key=lambda pair: (pair[0].runs[0].parameters, pair[0].runs[0].backbone))
     runs = [run for _, found in of_group for variant in found for run in variant.finished]
     columns = [_PARAMETERS, *forgetting_columns(runs), _MEMORY]
-    probe, measure = next(iter(main_measures(runs)), ("", ""))
-    counted = all(total_flops(run.costs) is not None for run in runs)
+    shared = [probe for probe, _ in main_measures(runs) if all(probe in run.probes[0] for run in runs)]
+    probe = shared[0] if shared else ""
+    several = len({variant.label for _, found in of_group for variant in found}) > 1
+    counted = not several and all(total_flops(run.costs) is not None for run in runs)
     first = groups[0].runs[0]
     return Comparison(
         f"{first.suite}: {first.stream}",

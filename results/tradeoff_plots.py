@@ -43,7 +43,7 @@ def keeping_against_cost(comparison: Comparison) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_count(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if np.log10(axes.get_xlim()[1] / axes.get_xlim()[0]) < 1.2:  # it may hold no power of ten
+    if np.log10(axes.get_xlim()[1] / axes.get_xlim()[0]) < 1.7:  # it may hold one power of ten, or none
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel(f"training {comparison.unit} ↓")
     axes.set_ylabel(f"retention of {shorten(comparison.probe, 24)} ↑" if comparison.probe else "learning accuracy ↑")

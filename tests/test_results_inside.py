@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from results import probe_plots, probe_tables, recovery, stability, tables
 from results.record import FinishedRun, Run
-from results.report import write_report
+from results.report import console_summary, write_report
 from tests.results_fixtures import LAYERS, TASKS, make_run
 
 SCORES = [[0.5, 0.5, 0.5], [0.9, 0.5, 0.5], [0.7, 0.8, 0.5], [0.6, 0.7, 0.9]]
@@ -80,6 +80,30 @@ def test_a_refit_that_is_worse_than_the_trained_head_by_as_much_both_times_disto
         recovery.losses(worked(refits=REFITS)).values(), recovery.losses(worked(refits=shifted)).values(), strict=True
     ):
         assert (one.head, one.body) == pytest.approx((other.head, other.body))
+
+
+def test_a_task_without_fresh_heads_is_left_out(tmp_path: Path) -> None:
+    """One that uses the pretrained head has none, neither after it was learned nor at the end."""
+    refits = [{name: value for name, value in row.items() if name != "rotten_tomatoes"} for row in REFITS]
+    run = worked(refits=refits)
+    assert list(recovery.losses(run)) == ["bbc_news"]
+    assert recovery.head_lost(run) == pytest.approx(0.15)
+    assert recovery.body_lost(run) == pytest.approx(-0.05)
+    assert probe_tables.lost_table([run])["task"].tolist() == ["bbc_news"]
+    assert "lost by" in console_summary([run])
+    assert "that do not use the pretrained head" in (text := tables.forgetting_text([run], "")).notes[6]
+    assert text.headers[6].startswith("lost by\nthe head")
+    assert "lost_by_head_and_body.png" in {path.name for path in write_report([run], tmp_path)}
+    none = worked(refits=[{}] * 4)
+    assert recovery.losses(none) == {} and recovery.head_lost(none) is None
+    names = {path.name for path in write_report([none], tmp_path / "none")}
+    assert "lost.csv" in names and "lost_by_head_and_body.png" not in names
+
+
+def test_what_was_lost_is_not_drawn_if_no_strategy_has_it_in_all_runs(tmp_path: Path) -> None:
+    """As when the one order has no earlier task with fresh heads: the table has no mean either."""
+    runs = [worked(refits=REFITS), make_run(seed=1, scores=SCORES, refits=[{}] * 4)]
+    assert "lost_by_head_and_body.png" not in {path.name for path in write_report(runs, tmp_path)}
 
 
 @pytest.mark.parametrize(

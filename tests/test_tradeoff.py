@@ -18,7 +18,16 @@ from tests.results_fixtures import make_run
 TWO = ("rotten_tomatoes", "bbc_news")
 
 
-def run_of(backbone: str, strategy: str, learned: float, end: float, *, flops: float | None = 1e12, **more: Any) -> Run:
+def run_of(
+    backbone: str,
+    strategy: str,
+    learned: float,
+    end: float,
+    *,
+    flops: float | None = 1e12,
+    seconds: float = 20.0,
+    **more: Any,
+) -> Run:
     """Of two tasks: the first is learned to ``learned`` and ends at ``end``; the second is learned to 0.8."""
     scores = [[0.5, 0.2], [learned, 0.2], [end, 0.8]]
     if more.get("together"):
@@ -26,7 +35,7 @@ def run_of(backbone: str, strategy: str, learned: float, end: float, *, flops: f
     made = make_run(
         strategy, scores=scores, tasks=TWO, backbone=backbone, settings={"suite": "short", "backbone": backbone}, **more
     )
-    costs = [cost.model_copy(update={"flops": flops}) for cost in made.costs]
+    costs = [cost.model_copy(update={"flops": flops, "train_seconds": seconds}) for cost in made.costs]
     provenance = made.provenance.model_copy(update={"weights_sha256": backbone * 8})
     return made.model_copy(update={"costs": costs, "provenance": provenance})
 
@@ -57,10 +66,10 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, ...]], fr
 
 def test_values_and_fronts_are_as_worked_out_by_hand() -> None:
     one = compared(
-        run_of("big", "naive", 0.9, 0.6, flops=4e12, retention=0.5, parameters=100),
-        run_of("big", "ewc", 0.8, 0.7, flops=4e12, retention=0.9, parameters=100),
-        run_of("small", "naive", 0.8, 0.5, flops=1e12, retention=0.4, parameters=10),
-        run_of("small", "joint", 0.9, 0.9, flops=1e12, retention=0.8, parameters=10, together=True),
+        run_of("big", "naive", 0.9, 0.6, seconds=40.0, retention=0.5, parameters=100),
+        run_of("big", "ewc", 0.8, 0.7, seconds=50.0, retention=0.9, parameters=100),
+        run_of("small", "naive", 0.8, 0.5, seconds=10.0, retention=0.4, parameters=10),
+        run_of("small", "joint", 0.9, 0.9, seconds=15.0, retention=0.8, parameters=10, together=True),
     )
     assert [(choice.backbone, choice.strategy) for choice in one.choices] == [
         ("small", "joint"),
@@ -71,8 +80,8 @@ def test_values_and_fronts_are_as_worked_out_by_hand() -> None:
     assert [choice.learning for choice in one.choices] == pytest.approx([0.85, 0.8, 0.8, 0.85])
     assert [choice.forgetting for choice in one.choices] == [None, *(pytest.approx(x) for x in (0.3, 0.1, 0.3))]
     assert [choice.kept for choice in one.choices] == pytest.approx([0.8, 0.4, 0.9, 0.5])
-    assert [choice.cost for choice in one.choices] == [1e12, 2e12, 8e12, 8e12]  # a stage each, joint has one
-    assert (one.unit, one.probe, one.title) == ("FLOPs", "news_retrieval", "short: mixed")
+    assert [choice.cost for choice in one.choices] == [15, 20, 100, 80]  # two stages, joint has one
+    assert (one.unit, one.probe, one.title) == ("seconds", "news_retrieval", "short: mixed")
     assert fronts(one) == ({1: False, 2: True, 3: True}, {0: True, 1: False, 2: True, 3: False})
     table = tradeoff_table(one)
     assert list(table["parameters"]) == [10, 10, 100, 100]
@@ -94,6 +103,7 @@ def test_means_are_over_seeds_and_only_of_runs_that_finished() -> None:
         run_of("big", "ewc", 0.9, 0.6, failed_stage=1),
         run_of("small", "naive", 0.8, 0.5),
     )
+    assert one.unit == "FLOPs"  # ewc never finished: there is one strategy
     assert [(c.backbone, c.strategy) for c in one.choices] == [("big", "naive"), ("small", "naive")]
     assert one.choices[0].learning == pytest.approx((0.85 + 0.75) / 2)
 
@@ -101,7 +111,77 @@ def test_means_are_over_seeds_and_only_of_runs_that_finished() -> None:
 def test_seconds_stand_in_where_operations_were_not_noted() -> None:
     one = compared(run_of("big", "naive", 0.9, 0.6, flops=None), run_of("small", "naive", 0.8, 0.5))
     assert one.unit == "seconds"
-    assert [choice.cost for choice in one.choices] == [10.25 + 20.5] * 2
+    assert [choice.cost for choice in one.choices] == [20.0 + 20.0] * 2
+
+
+def test_operations_are_the_cost_of_one_strategy_and_seconds_that_of_several() -> None:
+    """Counted operations leave out a teacher's: by them lwf would tie with naive."""
+    naive = [
+        run_of("big", "naive", 0.9, 0.6, flops=7e12, seconds=30.0),
+        run_of("small", "naive", 0.8, 0.5, flops=1e12, seconds=10.0),
+    ]
+    one, several = compared(*naive), compared(*naive, run_of("big", "lwf", 0.9, 0.6, flops=7e12, seconds=45.0))
+    assert (one.unit, [choice.cost for choice in one.choices]) == ("FLOPs", [14e12, 2e12])
+    costs = {f"{choice.backbone} {choice.strategy}": choice.cost for choice in several.choices}
+    assert (several.unit, costs) == ("seconds", {"big lwf": 90, "big naive": 60, "small naive": 20})
+    for comparison, axis, note in (
+        (one, "training FLOPs ↓", "FLOPs."),
+        (several, "training seconds ↓", "own work too."),
+    ):
+        assert keeping_against_cost(comparison).axes[0].get_xlabel() == axis
+        assert tradeoff_text(comparison).notes[0].endswith(note)
+
+
+def with_probes(run: Run, **rows: str) -> Run:
+    """The same with probes on the given rows, each of which retains half."""
+    data = run.provenance.data_sha256 | {probe: {"test": text} for probe, text in rows.items()}
+    probes = [{probe: {"score": 0.8 - 0.2 * row} for probe in rows} for row in range(3)]
+    return run.model_copy(
+        update={"probes": probes, "provenance": run.provenance.model_copy(update={"data_sha256": data})}
+    )
+
+
+def test_backbones_are_compared_where_a_probe_was_left_out_for_one(tmp_path: Path) -> None:
+    big, small = run_of("big", "naive", 0.9, 0.6), run_of("small", "naive", 0.8, 0.5)
+    runs = [with_probes(big, masked="a", news="b"), with_probes(small, news="b")]
+    one = compared(*runs)
+    assert (one.probe, [choice.kept for choice in one.choices]) == ("news", [pytest.approx(0.5)] * 2)
+    retained = {choice.backbone: choice.values["retention_masked"] for choice in one.choices}
+    assert retained == {"big": pytest.approx(0.5), "small": None}
+    assert "backbones.md" in {path.name for path in write_report(runs, tmp_path)}
+    apart = compared(with_probes(big, masked="a"), with_probes(small, causal="b"))
+    assert apart.probe == "" and all(choice.kept == choice.learning for choice in apart.choices)
+    assert keeping_against_cost(apart).axes[0].get_ylabel() == "learning accuracy ↑"
+
+
+def test_titles_say_nothing_of_a_probe_that_was_left_out_for_a_backbone() -> None:
+    big, small = run_of("big", "naive", 0.9, 0.6), run_of("small", "naive", 0.8, 0.5)
+
+    def titles(*runs: Run) -> list[str]:
+        return [group.title for group in protocol_groups(runs)]
+
+    assert titles(with_probes(big, news="b"), small) == ["short: mixed on big", "short: mixed on small"]
+    assert all("data_sha256.news.test=" in title for title in titles(with_probes(big, news="b"), big))
+    assert all(
+        "data_sha256.news.test=" in title
+        for title in titles(*(with_probes(r, news=n) for r, n in ((big, "a"), (small, "b"))))
+    )
+
+
+def test_backbones_that_have_a_probe_must_have_it_on_the_same_rows() -> None:
+    one, two, three = (run_of(name, "naive", 0.9, 0.6) for name in ("one", "two", "three"))
+
+    def found(*runs: Run) -> list[list[str]]:
+        return [[choice.backbone for choice in each.choices] for each in comparisons(protocol_groups(runs))]
+
+    assert found(with_probes(one, news="a"), with_probes(two, news="b")) == []
+    assert found(with_probes(one, news="a"), with_probes(two, news="b"), with_probes(three, news="a")) == [
+        ["one", "three"]
+    ]
+    # What lacks the probe can be compared with either, but those two not with each other.
+    assert found(with_probes(one, news="a"), with_probes(two, news="b"), three) == [["one", "three"], ["three", "two"]]
+    other = {"data_sha256": two.provenance.data_sha256 | {"bbc_news": {"train": "other"}}}
+    assert found(one, two.model_copy(update={"provenance": two.provenance.model_copy(update=other)})) == []
 
 
 def test_only_groups_that_differ_in_the_backbone_alone_are_compared() -> None:
