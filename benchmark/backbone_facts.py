@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tasks.spec import Objective
+
 KEYS: dict[str, tuple[str, ...]] = {
     "family": ("model_type",),
     "layers": ("num_hidden_layers", "n_layer", "n_layers"),
@@ -17,6 +19,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "positions": ("max_position_embeddings", "n_positions", "n_ctx"),
 }
 """What families call it in config.json."""
+ARCHITECTURES: dict[str, Objective] = {
+    "ForMaskedLM": "masked",
+    "BertForPreTraining": "masked",
+    "ForCausalLM": "causal",
+    "LMHeadModel": "causal",
+}
+"""What the names of classes of transformers end with, and what their heads tell."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Facts:
         vocabulary: Embeddings of tokens.
         positions: Places that its configuration speaks of; RoBERTa's has two more than a text may have tokens.
         stored: Weights in its files, what else is stored there included.
+        head: What the language-modelling head that it was pretrained with tells; None if its files have none.
     """
 
     family: str | None = None
@@ -40,6 +50,7 @@ class Facts:
     vocabulary: int | None = None
     positions: int | None = None
     stored: int | None = None
+    head: Objective | None = None
 
     def over(self, other: Facts) -> Facts:
         """These, and where they lack something, the others'."""
@@ -58,10 +69,20 @@ def facts_of(folder: Path) -> Facts:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         config = {}
-    found = {name: _first(config if isinstance(config, dict) else {}, keys) for name, keys in KEYS.items()}
+    config = config if isinstance(config, dict) else {}
+    found = {name: _first(config, keys) for name, keys in KEYS.items()}
     counts = [_weights(file) for file in sorted(folder.glob("*.safetensors"))]
     stored = None if not counts or None in counts else sum(count or 0 for count in counts)
-    return Facts(**{name: value for name, value in found.items() if _fits(name, value)}, stored=stored)
+    return Facts(
+        **{name: value for name, value in found.items() if _fits(name, value)}, stored=stored, head=_head(config)
+    )
+
+
+def _head(config: Mapping[str, Any]) -> Objective | None:
+    """What the head of the class tells that the files were saved from."""
+    saved = config.get("architectures")
+    names = [name for name in saved if isinstance(name, str)] if isinstance(saved, list) else []
+    return next((tells for name in names for end, tells in ARCHITECTURES.items() if name.endswith(end)), None)
 
 
 def _first(config: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

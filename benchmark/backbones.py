@@ -23,7 +23,7 @@ from tasks.sources.archives import (
 
 Pooling = Literal["cls", "mean", "last"]
 
-HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
+HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?!.*\.git$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 """An owner and a model's name, as the hub allows them."""
 
 
@@ -37,6 +37,7 @@ class OnnxSource:
         tokenizer: The archive that carries the tokenizer.
         tokenizer_folder: Where in it the tokenizer's files lie.
         tokenizer_files: Their names.
+        weights: SHA-256 of the safetensors file that the graph gives.
     """
 
     file: str
@@ -44,6 +45,7 @@ class OnnxSource:
     tokenizer: Archive
     tokenizer_folder: str
     tokenizer_files: tuple[str, ...]
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ BACKBONES: tuple[BackboneSpec, ...] = (
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
         gguf_weights="a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd",
         objective="causal language model, then tuned to follow instructions",
-        facts=Facts("llama", 134_515_008, 30, 576, 49152, 8192),
+        facts=Facts("llama", 134_515_008, 30, 576, 49152, 8192, head="causal"),
     ),
     BackboneSpec(
         name="paraphrase-MiniLM-L3-v2",
@@ -169,12 +171,24 @@ BACKBONES: tuple[BackboneSpec, ...] = (
             ),
             tokenizer_folder=MINILM_FOLDER,
             tokenizer_files=_TOKENIZER,
+            weights="4d59d8028bd304f4cf32dd5ae1c35482ebe16c8315ee7b6a34c732d8fbe3393c",
         ),
         objective="masked language model, distilled; then sentence embedding, on paraphrases",
         facts=Facts("bert", 17_241_984, 3, 384, 30522, 512),
     ),
     *(_from_hub(model) for model in HUB_MODELS),
 )
+
+
+def is_named(spec: BackboneSpec, name: object) -> bool:
+    """Whether a name as suites have it, or a list of it alone, is that of this backbone."""
+    first, *others = name if isinstance(name, list) and name else [name]
+    if others or not isinstance(first, str):
+        return False
+    try:
+        return replace(resolve_backbone(first), description=spec.description) == spec
+    except UserError:  # such as a folder that is not on this machine
+        return False
 
 
 def resolve_backbone(name: str) -> BackboneSpec:
@@ -199,4 +213,6 @@ def resolve_backbone(name: str) -> BackboneSpec:
             name, f"{repository} from the model hub", "see the hub", None, hub=repository, revision=revision
         )
     error = unknown("backbone", name, [spec.name for spec in BACKBONES])
-    raise UserError(f"{error} A hub id has the form org/name, a folder must exist")
+    raise UserError(
+        f"{error} A hub id has the form org/name, without '--', '..' or '.git' at its end; a folder must exist"
+    )

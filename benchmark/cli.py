@@ -197,7 +197,8 @@ def _run(options: argparse.Namespace) -> int:
         track=options.track,
     )
     if options.dry_run:
-        _print(plan_suites(suites, launch, _say))
+        for planned in plan_suites(suites, launch, _say):
+            _print(planned)
         return 0
     runs = run_suites(suites, launch, _say)
     if not runs:  # this process helped another one
@@ -308,6 +309,7 @@ def _version() -> str:
 def _print(text: str) -> None:
     if not _follows():
         sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def _say(text: str) -> None:

@@ -38,10 +38,8 @@ def dequantised(gguf: Path, weights_sha256: str, *, report: Report) -> Path:
         UserError: the file can't be read, gives other weights, or the cache can't be written.
     """
     target = cache_folder() / "converted" / f"{gguf.stem}-{weights_sha256[:16]}"
-    if _is_whole(target, weights_sha256):
+    if is_whole(target, weights_sha256, report):
         return target
-    if target.exists():
-        report(f"{target} is damaged: making it again")
     report(f"dequantising {gguf.name} to 32 bits, once")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +54,7 @@ def dequantised(gguf: Path, weights_sha256: str, *, report: Report) -> Path:
                     f"install the versions of constraints.txt (here: gguf {version('gguf')}, transformers "
                     f"{version('transformers')})"
                 )
-            _put_in_place(made, target, weights_sha256)
+            put_in_place(made, target, weights_sha256)
     except OSError as error:
         raise UserError(
             f"{target}: cannot be made ({error.strerror or error}): set RETAIN_CACHE to a folder you can write to"
@@ -93,29 +91,42 @@ def _convert(gguf: Path, folder: Path) -> None:
     weights = {name: value.detach().contiguous() for name, value in model.named_parameters()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
-    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
 
 
-def _is_whole(folder: Path, weights_sha256: str) -> bool:
-    """Whether the folder holds what was put there, with these weights."""
+def is_whole(folder: Path, weights_sha256: str, report: Report = lambda _: None) -> bool:
+    """Whether a folder holds what `put_in_place` put there, with these weights.
+
+    Args:
+        folder: That was made, or not yet.
+        weights_sha256: What `WEIGHTS` must have.
+        report: Is told if it is there and damaged.
+    """
     try:
         hashes = json.loads((folder / HASHES).read_text(encoding="utf-8"))
-        found = {name: sha256_of(folder / name) for name in hashes}
-    except (OSError, ValueError):
-        return False
-    return bool(hashes == found and hashes.get(WEIGHTS) == weights_sha256)
+        whole = bool(hashes == {name: sha256_of(folder / name) for name in hashes})
+        whole = whole and hashes.get(WEIGHTS) == weights_sha256
+    except (OSError, ValueError, TypeError, AttributeError):
+        whole = False
+    if not whole and folder.exists():
+        report(f"{folder} is damaged: making it again")
+    return whole
 
 
-def _put_in_place(made: Path, target: Path, weights_sha256: str) -> None:
-    """Gives a complete folder its name, unless another process has been faster."""
+def put_in_place(made: Path, target: Path, weights_sha256: str) -> None:
+    """Gives a complete folder its hashes and its name, unless another process has been faster.
+
+    Raises:
+        OSError: it can't be written or moved.
+    """
+    hashes = {path.name: sha256_of(path) for path in sorted(made.iterdir())}
+    (made / HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
     for path in made.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    if target.exists() and not _is_whole(target, weights_sha256):
+    if target.exists() and not is_whole(target, weights_sha256):
         shutil.rmtree(target)
     try:
         made.rename(target)
     except OSError:
-        if not _is_whole(target, weights_sha256):
+        if not is_whole(target, weights_sha256):
             raise

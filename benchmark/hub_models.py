@@ -53,7 +53,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "cls",
         f"{MASKED} and next sentence; Wikipedia, BookCorpus",
-        Facts("bert", 108_891_648, 12, 768, 30522, 512),
+        Facts("bert", 108_891_648, 12, 768, 30522, 512, head="masked"),
     ),
     HubModel(
         "distilbert-base-uncased",
@@ -62,7 +62,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "cls",
         f"{MASKED}, distilled from bert-base-uncased; Wikipedia, BookCorpus",
-        Facts("distilbert", 66_362_880, 6, 768, 30522, 512),
+        Facts("distilbert", 66_362_880, 6, 768, 30522, 512, head="masked"),
     ),
     HubModel(
         "TinyBERT-4L-312D",
@@ -91,7 +91,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "MIT",
         "cls",
         f"{MASKED}; 160 GB of books, Wikipedia, news and web pages",
-        Facts("roberta", 124_055_040, 12, 768, 50265, 514),
+        Facts("roberta", 124_055_040, 12, 768, 50265, 514, head="masked"),
     ),
     HubModel(
         "deberta-v3-base",
@@ -141,7 +141,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "cls",
         f"{MASKED}; 2 trillion tokens of English and code",
-        Facts("modernbert", 149_014_272, 22, 768, 50368, 8192),
+        Facts("modernbert", 149_014_272, 22, 768, 50368, 8192, head="masked"),
     ),
     HubModel(
         "gpt2",
@@ -150,7 +150,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "MIT",
         "last",
         f"{CAUSAL}; 40 GB of web pages",
-        Facts("gpt2", 124_439_808, 12, 768, 50257, 1024),
+        Facts("gpt2", 124_439_808, 12, 768, 50257, 1024, head="causal"),
     ),
     HubModel(
         "distilgpt2",
@@ -159,7 +159,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "last",
         f"{CAUSAL}, distilled from gpt2; OpenWebText",
-        Facts("gpt2", 81_912_576, 6, 768, 50257, 1024),
+        Facts("gpt2", 81_912_576, 6, 768, 50257, 1024, head="causal"),
     ),
     HubModel(
         "pythia-160m",
@@ -168,7 +168,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "last",
         f"{CAUSAL}; the Pile, 300 billion tokens",
-        Facts("gpt_neox", 123_689_472, 12, 768, 50304, 2048),
+        Facts("gpt_neox", 123_689_472, 12, 768, 50304, 2048, head="causal"),
     ),
     HubModel(
         "SmolLM2-135M",
@@ -177,7 +177,7 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "last",
         f"{CAUSAL}; 2 trillion tokens of web pages, code and mathematics",
-        Facts("llama", 134_515_008, 30, 576, 49152, 8192),
+        Facts("llama", 134_515_008, 30, 576, 49152, 8192, head="causal"),
     ),
     HubModel(
         "TinyLlama-1B",
@@ -186,6 +186,6 @@ HUB_MODELS: tuple[HubModel, ...] = (
         "Apache-2.0",
         "last",
         f"{CAUSAL}; 3 trillion tokens of SlimPajama and StarCoder",
-        Facts("llama", 1_034_512_384, 22, 2048, 32000, 2048),
+        Facts("llama", 1_034_512_384, 22, 2048, 32000, 2048, head="causal"),
     ),
 )

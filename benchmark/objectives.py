@@ -20,7 +20,7 @@ def with_pretrained_head(backbone: Backbone, folder: Path, suite: Suite, say: Sa
     """The backbone with its head if a task or a probe asks it, and the suite with the probes that apply.
 
     A probe that does not is refused; but where the backbone is not the one that the suite was written for, it is left
-    out.
+    out, also of what records say was asked.
 
     Raises:
         UserError: a task or a probe needs a head that the backbone has not.
@@ -57,4 +57,8 @@ def with_pretrained_head(backbone: Backbone, folder: Path, suite: Suite, say: Sa
             say(f"{problem(f'probe {probe.name}', probe.objective)}; it is left out")
         else:
             raise UserError(problem(f"probe {probe.name}", probe.objective))
-    return backbone, replace(suite, probes=tuple(left))
+    if len(left) == len(suite.probes):
+        return backbone, suite
+    names = [probe.name for probe in left]
+    cells = [replace(cell, settings={**cell.settings, "probes": names}) for cell in suite.cells]
+    return backbone, replace(suite, probes=tuple(left), cells=tuple(cells))

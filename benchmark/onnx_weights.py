@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from benchmark import fetch
 from benchmark.backbones import BackboneSpec
+from benchmark.convert import WEIGHTS, is_whole, put_in_place
 from benchmark.errors import UserError
+from benchmark.package_index import sha256_of
 
-FORMAT = "1"
+FORMAT = "2"
 """Counts up when what is written changes, so that no older folder is taken for a newer one."""
 NAMED = re.compile(r"(?:^|\.)((?:embeddings|encoder)\..+)$")
 """A parameter's name in the graph ends with the one it has in a BERT body."""
@@ -27,10 +29,11 @@ PRODUCT = re.compile(r"(?:^|/)(encoder/.+)/MatMul$")
 
 
 def converted(spec: BackboneSpec, report: Callable[[str], None]) -> Path:
-    """The folder with a backbone's configuration, tokenizer and safetensors weights, converted unless it is cached.
+    """The folder with a backbone's configuration, tokenizer and safetensors weights, made unless it is cached, whole.
 
     Raises:
-        UserError: something can't be fetched, read or written, or the graph is not that of its configuration.
+        UserError: something can't be fetched, read or written, or the graph is not that of its configuration, or does
+            not give the weights that are pinned.
     """
     assert spec.archive is not None and spec.onnx is not None
     graph = fetch.fetch(spec.archive, report=report) / spec.onnx.file
@@ -38,7 +41,7 @@ def converted(spec: BackboneSpec, report: Callable[[str], None]) -> Path:
     parts = [FORMAT, spec.archive.sha256, spec.onnx.tokenizer.sha256, json.dumps(spec.onnx.config, sort_keys=True)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     target = fetch.cache_folder() / "converted" / f"{spec.name}-{key}"
-    if target.is_dir():
+    if is_whole(target, spec.onnx.weights, report):
         return target
     report(f"converting {graph.name} to safetensors, once")
     try:
@@ -47,7 +50,13 @@ def converted(spec: BackboneSpec, report: Callable[[str], None]) -> Path:
             folder = Path(name) / "made"
             shutil.copytree(tokenizer, folder, ignore=lambda _, names: set(names) - set(spec.onnx.tokenizer_files))
             write_bert(graph, folder, spec.onnx.config)
-            _install(folder, target)
+            found = sha256_of(folder / WEIGHTS)
+            if found != spec.onnx.weights:
+                raise UserError(
+                    f"{graph.name}: converting gives weights with SHA-256 {found}, but {spec.onnx.weights} is pinned: "
+                    "install the versions of constraints.txt"
+                )
+            put_in_place(folder, target, spec.onnx.weights)
     except OSError as error:
         raise UserError(
             f"{target.parent}: writing failed ({error.strerror}): free space or set RETAIN_CACHE"
@@ -70,7 +79,7 @@ def write_bert(graph: Path, folder: Path, config: dict[str, Any]) -> None:
             f"{graph.name}: has {len(weights)} weights of layers {sorted(layers)}, which are not those of a BERT of "
             f"{config['num_hidden_layers']} layers: correct the backbone's entry"
         )
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -95,12 +104,3 @@ def bert_weights(graph: Path) -> dict[str, NDArray[np.float32]]:
             if node.op_type == "MatMul" and place and name in tensors:
                 weights[f"{place[1].replace('/', '.')}.weight"] = numpy_helper.to_array(tensors[name]).T
     return {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
-
-
-def _install(folder: Path, target: Path) -> None:
-    """Gives the finished folder its name, unless another process did meanwhile: what it made is the same."""
-    try:
-        folder.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmark.engine import Engine
 from benchmark.estimate import estimate
@@ -13,15 +13,16 @@ from benchmark.study import Say, Study
 from benchmark.suite import Suite
 
 
-def plan_suites(suites: Sequence[Suite], launch: Launch, say: Say) -> str:
-    """The same of a suite on each of its backbones.
+def plan_suites(suites: Sequence[Suite], launch: Launch, say: Say) -> Iterator[str]:
+    """The same of a suite on each of its backbones, as soon as it is known: estimating takes a while.
 
     Raises:
         UserError: something can't be fetched, loaded or read.
     """
-    if len(suites) == 1:
-        return plan_suite(suites[0], launch, say)
-    return "\n\n".join(f"on {suite.backbone.name}\n{plan_suite(suite, launch, say)}" for suite in suites)
+    for number, suite in enumerate(suites):
+        title = f"on {suite.backbone.name}\n" if len(suites) > 1 else ""
+        between = "\n" if number else ""
+        yield f"{between}{title}{plan_suite(suite, launch, say)}"
 
 
 def plan_suite(suite: Suite, launch: Launch, say: Say) -> str:

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from benchmark.backbones import BACKBONES, BackboneSpec, resolve_backbone
 from benchmark.catalogue import Entry, all_tasks, broken_tasks
-from benchmark.errors import unknown
+from benchmark.errors import UserError, unknown
 from benchmark.layout import WIDTH, fill, unquoted
 from benchmark.plugins import Broken, Unusable
 from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
@@ -72,8 +72,8 @@ def describe(name: str) -> str:
         found.append(strategy_page(name))
     if not found:  # plugins' tasks last, since they must be imported
         found = [task_page(entry) for entry in all_tasks() if entry.spec.name == name]
-    if not found and ("/" in name or Path(name).is_dir()):
-        found = [_backbone(resolve_backbone(name))]
+    if not found and ("/" in name or (Path(name) / "config.json").is_file()):
+        found = [_backbone(_model(name))]
     if not found:
         for one in (*broken_strategies(), *broken_tasks()):
             if one.plugin.name == name:
@@ -82,6 +82,13 @@ def describe(name: str) -> str:
         named += [entry.spec.name for entry in all_tasks()]
         raise unknown("name", name, [*named, *suite_names(), *strategy_names()])
     return "\n\n\n".join(found)
+
+
+def _model(name: str) -> BackboneSpec:
+    spec = resolve_backbone(name)
+    if spec.folder and not (Path(spec.folder) / "config.json").is_file():
+        raise UserError(f"{name}: is a folder without a config.json, so it holds no backbone")
+    return spec
 
 
 def _task_line(entry: Entry) -> tuple[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from benchmark.backbone_facts import Facts, facts_of
 from benchmark.backbones import BackboneSpec, Pooling
 from tasks.catalogue import PROBES
-from tasks.spec import RetrievalSpec
 
 POOLED: dict[Pooling | None, str] = {
     "cls": "cls: the first token",
@@ -33,7 +32,7 @@ def backbone_rows(spec: BackboneSpec) -> Iterator[tuple[str, object]]:
     yield "longest text", _longest(facts)
     yield "pretrained as", spec.objective or "not known here"
     yield "pooling", POOLED[spec.pooling]
-    yield "probes", ", ".join(probe.name for probe in PROBES if isinstance(probe, RetrievalSpec))
+    yield "probes", ", ".join(probe.name for probe in PROBES if probe.objective in (None, facts.head))
     yield "licence", spec.licence
     yield "note", spec.note
     yield "hub", spec.hub and f"https://huggingface.co/{spec.hub}"

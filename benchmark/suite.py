@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmark.backbones import BackboneSpec, resolve_backbone
+from benchmark.backbones import BackboneSpec, is_named, resolve_backbone
 from benchmark.catalogue import Entry, find_task
 from benchmark.errors import UserError, unknown
 from benchmark.orders import (
@@ -206,6 +206,7 @@ def load_suites(name: str, overrides: Overrides | None = None) -> list[Suite]:
     overrides = overrides or Overrides()
     title = Path(name).stem
     raw = parse_suite(suite_text(name), title)
+    written = raw.get("backbone")
     _override(raw, overrides)
     own = adopt(raw, Path() if name in suite_names() else Path(name).parent)
     try:
@@ -218,7 +219,8 @@ def load_suites(name: str, overrides: Overrides | None = None) -> list[Suite]:
     for called in names:
         if names.count(called) > 1:
             raise UserError(f"suite {title}: two backbones are called {called}, so their records would be: rename one")
-    return [_resolve(title, file, overrides, own, backbone) for backbone in backbones]
+    swapped = not is_named(backbones[0], written) or len(backbones) > 1
+    return [replace(_resolve(title, file, overrides, own, one), swapped=swapped) for one in backbones]
 
 
 def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -364,7 +366,6 @@ def _resolve(
         file.eval_every,
         file.refit,
         every=EVERY in (overrides.strategies or ()),
-        swapped=overrides.backbone is not None or len(file.backbone) > 1,
     )
 
 

@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.study import open_study
 from benchmark.suite import Overrides, load_suite
 from tasks.catalogue import PROBES, TASKS
+from tasks.prepare import Sizes, prepare
 from tasks.probes.linear import LinearProbe, features, fit_ridge, prepare_linear
 from tasks.probes.prepare import prepare_probe
 from tasks.sources.base import Row
@@ -230,6 +231,30 @@ def test_a_stream_that_trains_its_texts_under_another_name_is_refused(suite: Any
         UserError, match="^probe linear_held measures .* but copied trains 100% of its texts: take another"
     ):
         open_study(suite("tiny_pair", "copied"), "cpu", lambda _: None)
+
+
+@pytest.mark.parametrize(("kind", "column"), [("sequence", "text"), ("pair", "text_pair"), ("span", "context")])
+def test_a_passage_that_is_trained_is_found_in_whichever_column_it_stands(
+    tokenizers: dict[str, Any], kind: Any, column: str
+) -> None:
+    pairs = {"train": sequence_rows(20, 1, pair=True), "test": sequence_rows(10, 2, pair=True)}
+    probe = prepare_linear(spec(make_spec("held", "pair", NOWHERE, ("bad", "good"))), pairs, tokenizers["bert"])
+    held = probe.task.test.examples
+    for texts, share in ((held["text_pair"][:3], 0.5), (held["text"][:2], 2 / 6), (["quite another"], 0.0)):
+        rows: list[Row] = []
+        for number, text in enumerate(texts):
+            spaced = "\n" + str(text).replace(" ", "  ")
+            row: Row = {"id": f"{number}", "text": f"t{number}", "question": f"q{number}", "label": "good"}
+            answers = {"answers": {"text": [str(text).split()[0]], "answer_start": [1]}} if kind == "span" else {}
+            rows.append({**row, **answers, column: spaced})
+        labels = () if kind == "span" else ("bad", "good")
+        task = prepare(
+            make_spec("t", kind, NOWHERE, labels),
+            {"train": rows, "test": rows},
+            tokenizers["bert"],
+            Sizes(None, None, 32),
+        )
+        assert probe.trained_by(task) == pytest.approx(share)
 
 
 def test_beside_other_tasks_it_is_measured_in_every_row(suite: Any) -> None:

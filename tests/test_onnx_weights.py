@@ -20,6 +20,7 @@ from benchmark.backbones import BackboneSpec, OnnxSource
 from benchmark.errors import UserError
 from benchmark.needs import backbone_folder
 from benchmark.onnx_weights import bert_weights, converted, write_bert
+from benchmark.package_index import sha256_of
 from tasks.sources.archive import Archive
 
 
@@ -70,7 +71,10 @@ def spec(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backbon
     for name in ("tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (folder / name).write_bytes((bert / name).read_bytes())
     files = ("tokenizer.json", "tokenizer_config.json")
-    source = OnnxSource("model/bert.onnx", config_of(bert), tokens, "inside", files)
+    (tmp_path / "pinned").mkdir()
+    write_bert(graph, tmp_path / "pinned", config_of(bert))
+    weights = sha256_of(tmp_path / "pinned" / "model.safetensors")
+    source = OnnxSource("model/bert.onnx", config_of(bert), tokens, "inside", files, weights)
     return BackboneSpec("made", "made up", "none", "mean", carrier, onnx=source)
 
 
@@ -78,7 +82,7 @@ def test_a_converted_backbone_is_the_one_that_was_exported(spec: BackboneSpec, b
     said: list[str] = []
     folder = backbone_folder(spec, said.append)
     assert said == ["converting bert.onnx to safetensors, once"]
-    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sha256.json"}
     assert {file.name for file in folder.iterdir()} == names
     stored = load_file(bert / "model.safetensors")
     body = load_backbone(spec, folder).body.state_dict()
@@ -93,6 +97,27 @@ def test_it_is_converted_once_and_leaves_nothing_else(spec: BackboneSpec, tmp_pa
     assert spec.onnx is not None
     wider = replace(spec, onnx=replace(spec.onnx, config={**spec.onnx.config, "layer_norm_eps": 1e-5}))
     assert converted(wider, lambda _: None) != folder
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json", "sha256.json"])
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-9] + b"123456789"), Path.unlink])
+def test_one_that_is_damaged_is_made_again(spec: BackboneSpec, file: str, damage: Callable[[Path], object]) -> None:
+    folder = converted(spec, lambda _: None)
+    good = (folder / file).read_bytes()
+    damage(folder / file)
+    said: list[str] = []
+    assert converted(spec, said.append) == folder
+    assert said == [f"{folder} is damaged: making it again", "converting bert.onnx to safetensors, once"]
+    assert (folder / file).read_bytes() == good
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_weights_other_than_those_pinned_are_refused(spec: BackboneSpec, tmp_path: Path) -> None:
+    assert spec.onnx is not None
+    other = replace(spec, onnx=replace(spec.onnx, weights="f" * 64))
+    with pytest.raises(UserError, match=r"^bert.onnx: converting gives weights with SHA-256 .* but f{64} is pinned"):
+        converted(other, lambda _: None)
+    assert list((tmp_path / "cache" / "converted").iterdir()) == []
 
 
 def test_the_bytes_are_the_same_each_time(bert: Path, tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def test_parquet_gives_the_same_rows_and_what_its_writer_called_class_numbers(tm
     assert train_rows(tmp_path, "b.parquet", (tmp_path / "named.parquet").read_bytes()) == GOOD
 
 
+def test_other_columns_of_a_parquet_file_may_be_of_any_type(tmp_path: Path) -> None:
+    others = {"counts": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "gap": pa.nulls(2)}
+    columns = {name: pa.array([row[name] for row in GOOD]) for name in ("text", "label")}
+    for name, metadata in (("a", None), ("b", {"huggingface": '{"info": {"features": []}}'})):
+        table = pa.table({**columns, **others}).replace_schema_metadata(metadata)
+        pq.write_table(table, tmp_path / "plain.parquet")
+        assert train_rows(tmp_path, f"{name}.parquet", (tmp_path / "plain.parquet").read_bytes()) == GOOD
+
+
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
     text = "text,label\n好的,a\nça,b\n"
     for encoding in ("gb18030", "utf-16"):

@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tasks.prepare import Sizes, prepare
 from tasks.probes.language import CausalLM, MaskedLM, prepare_causal, prepare_masked
+from tasks.sources.base import Row
 from tasks.spec import CausalLMSpec, MaskedLMSpec, TaskError
-from tests.conftest import document_rows
+from tests.conftest import document_rows, make_spec
 from tests.tiny_models import NOWHERE
 
 ROWS = document_rows(20, 1)
+SIZES = Sizes(None, None, 32)
 
 
 def causal(tokenizer: Any, documents: int = 6, words: int = 9) -> CausalLM:
@@ -120,3 +123,30 @@ def test_what_can_not_be_prepared_is_refused_in_one_line(tokenizers: dict[str, A
         causal(tokenizers["gpt2"], documents=21)
     with pytest.raises(TaskError, match="^made_up: the tokenizer has no token for what is masked$"):
         masked(tokenizers["gpt2"])
+
+
+@pytest.mark.parametrize(("kind", "column"), [("sequence", "text"), ("pair", "text_pair"), ("span", "context")])
+def test_documents_that_a_task_trains_are_counted_in_whichever_column_they_stand(
+    tokenizers: dict[str, Any], kind: Any, column: str
+) -> None:
+    def row(number: int, text: str) -> Row:
+        other = {"id": f"{number}", "text": f"question {number}", "question": f"question {number}", "label": "good"}
+        answer = {"answers": {"text": [text.split()[0]], "answer_start": [text.index(text.split()[0])]}}
+        return {**other, **(answer if kind == "span" else {}), column: text}
+
+    labels = () if kind == "span" else ("bad", "good")
+    for probe in (masked(tokenizers["bert"]), causal(tokenizers["bert"])):
+        held = probe.openings
+        texts = [
+            f"  {held[0]}",
+            held[1].replace(" ", " \n "),
+            f"{held[2]} and goes on",
+            f"before {held[3]}",
+            held[4][:-2],
+        ]
+        rows = [row(number, text) for number, text in enumerate(texts)]
+        task = prepare(make_spec("t", kind, NOWHERE, labels), {"train": rows, "test": rows}, tokenizers["bert"], SIZES)
+        assert probe.trained_by(task) == pytest.approx(3 / 6)
+        rows = rows[3:]
+        task = prepare(make_spec("t", kind, NOWHERE, labels), {"train": rows, "test": rows}, tokenizers["bert"], SIZES)
+        assert probe.trained_by(task) == 0

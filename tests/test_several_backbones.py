@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import suite as suites
+from benchmark.backbone import load_backbone
 from benchmark.errors import UserError
-from benchmark.suite import Overrides, load_suite, load_suites
+from benchmark.objectives import with_pretrained_head
+from benchmark.suite import Overrides, Suite, load_suite, load_suites
 from results.record import load
+from tasks.spec import MaskedLMSpec
 from tests.command import Retain, caller, is_one_line, write_suite
+from tests.conftest import document_rows, publish
 
 
 @pytest.fixture
@@ -118,3 +123,61 @@ def test_all_that_several_backbones_need_is_fetched(retain: Retain, suite: Path,
     assert code == 0 and printed.startswith("tiny: everything is in ")
     code, _, said = retain("fetch", suite, "--backbone", "distilgpt2,gpt2")
     assert code == 2 and "distilgpt2" in said and is_one_line(said)
+
+
+def test_a_plan_is_printed_as_soon_as_it_is_made(
+    retain: Retain, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(suite: Suite, *_: object) -> str:
+        if suite.backbone.name == "gpt2":
+            raise UserError("this takes too long")
+        return "so many stages"
+
+    monkeypatch.setattr("benchmark.plan.plan_suite", made)
+    code, printed, said = retain("run", suite, "--out", tmp_path / "out", "--dry-run")
+    assert (code, printed) == (2, "on bert\nso many stages\n") and "this takes too long" in said
+
+
+def test_only_another_backbone_than_a_suite_was_written_for_counts_as_another(
+    suite: Path, family_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert, gpt2 = str(family_folders["bert"]), str(family_folders["gpt2"])
+    text = suite.read_text()
+    suite.write_text(text.replace(f"[{bert}, {gpt2}]", bert))
+    monkeypatch.chdir(family_folders["bert"].parent)
+    for given in (None, bert, [bert], f"{bert}/", "./bert"):
+        assert not load_suite(str(suite), Overrides(backbone=given)).swapped
+    assert load_suite(str(suite), Overrides(backbone=gpt2)).swapped
+    assert load_suite(str(suite), Overrides(settings=[f"backbone={gpt2}"])).swapped
+    assert all(one.swapped for one in load_suites(str(suite), Overrides(backbone=[bert, gpt2])))
+    suite.write_text(text.replace(f"[{bert}, {gpt2}]", "./gone"))
+    assert load_suite(str(suite), Overrides(backbone=bert)).swapped
+    suite.write_text(text)
+    assert load_suite(str(suite), Overrides(backbone=bert)).swapped
+
+
+def test_a_probe_that_is_left_out_is_not_in_the_settings_of_records(
+    offline_catalogue: Path, family_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = publish(offline_catalogue, "tiny-news", {"test": document_rows(20, 9)})
+    probe = MaskedLMSpec("tiny_masked", "made up", news, "none", 4, 12, 0.2, 1)
+    monkeypatch.setattr("benchmark.suite.PROBES", (*suites.PROBES, probe))
+    path = write_suite(tmp_path, family_folders["bert"])
+    asked = path.read_text()
+    path.write_text(asked.replace("[tiny_retrieval]", "[tiny_retrieval, tiny_masked]"))
+    gpt2 = Overrides(backbone=str(family_folders["gpt2"]))
+    said: list[str] = []
+    found = load_suite(str(path), gpt2)
+    _, left = with_pretrained_head(
+        load_backbone(found.backbone, family_folders["gpt2"]), family_folders["gpt2"], found, said.append
+    )
+    assert len(said) == 1 and [one.name for one in left.probes] == ["tiny_retrieval"]
+    path.write_text(asked)
+    assert [cell.filename for cell in left.cells] == [cell.filename for cell in load_suite(str(path), gpt2).cells]
+    assert all(cell.settings["probes"] == ["tiny_retrieval"] for cell in left.cells)
+    path.write_text(asked.replace("[tiny_retrieval]", "[tiny_masked]"))
+    own = load_suite(str(path), Overrides(backbone=str(family_folders["bert"])))
+    with pytest.raises(UserError, match="^probe tiny_masked needs a masked"):
+        with_pretrained_head(
+            load_backbone(own.backbone, family_folders["bert"]), family_folders["bert"], own, said.append
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import validate_repo_id
 
 from benchmark.backbone import load_backbone
 from benchmark.backbone_facts import Facts, facts_of
@@ -14,6 +16,7 @@ from benchmark.backbones import BACKBONES, BackboneSpec, resolve_backbone
 from benchmark.errors import UserError
 from benchmark.hub_models import HUB_MODELS
 from benchmark.show import describe
+from tasks.catalogue import PROBES
 from tests.tiny_models import FAMILIES
 
 
@@ -98,3 +101,75 @@ def test_a_hub_id_that_is_not_cached_says_what_is_known(tmp_path: Path, monkeypa
 def test_a_folder_that_is_not_there_is_said() -> None:
     with pytest.raises(UserError, match="no such folder"):
         describe("./no-such")
+
+
+def probes_of(name: str) -> set[str]:
+    (line,) = re.findall(r"\nprobes +(.*?)\n(?=\S)", describe(name) + "\nend", flags=re.DOTALL)
+    return set(re.findall(r"\w+", line))
+
+
+ANY = {probe.name for probe in PROBES if probe.objective is None}
+MASKED = {"news_masked_lm", "wikipedia_masked_lm"}
+CAUSAL = {"news_causal_lm", "wikipedia_causal_lm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("all-MiniLM-L6-v2", set()),
+        ("SmolLM2-135M-Instruct", CAUSAL),
+        ("bert-base-uncased", MASKED),
+        ("electra-small-discriminator", set()),
+        ("deberta-v3-base", set()),
+        ("pythia-160m", CAUSAL),
+    ],
+)
+def test_the_probes_of_a_known_backbone_are_those_that_its_head_can_answer(name: str, more: set[str]) -> None:
+    assert "linear_bbc_news" in ANY
+    assert probes_of(name) == ANY | more
+
+
+@pytest.mark.parametrize(
+    ("architectures", "more"),
+    [
+        (["BertForMaskedLM"], MASKED),
+        (["BertForPreTraining"], MASKED),
+        (["GPT2LMHeadModel"], CAUSAL),
+        (["LlamaForCausalLM"], CAUSAL),
+        (["ElectraForPreTraining"], set()),
+        (["BertModel"], set()),
+        ("BertForMaskedLM", set()),
+        ([7], set()),
+        (None, set()),
+    ],
+)
+def test_a_folder_says_what_its_head_can_answer(tmp_path: Path, architectures: object, more: set[str]) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps({"model_type": "bert", "architectures": architectures}))
+    assert probes_of(str(tmp_path / "model")) == ANY | more
+
+
+@pytest.mark.parametrize(
+    "name", ["a--b/c", "org/na..me", "org/name.git", "org/name-", "org./name", f"org/{'n' * 97}", "org/name.git@main"]
+)
+def test_an_id_that_the_hub_does_not_allow_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(UserError, match=f"unknown backbone '{re.escape(name)}'.*without '--'") as caught:
+        describe(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["o/n", "a-b_c.d/e-f_g.h", f"org/{'n' * 96}", "org/a.gitb"])
+def test_an_id_that_the_hub_allows_is_one(name: str) -> None:
+    validate_repo_id(name)
+    assert resolve_backbone(name).hub == name
+
+
+def test_a_folder_without_a_configuration_is_no_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tasks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^unknown name 'tasks'"):
+        describe("tasks")
+    with pytest.raises(UserError, match=r"^./tasks: is a folder without a config.json, so it holds no backbone$"):
+        describe("./tasks")
+    (tmp_path / "tasks/config.json").write_text("{}")
+    assert describe("tasks").startswith("backbone tasks\n")

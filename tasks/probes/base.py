@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from datasets import Dataset
 from torch import Tensor
 
 from tasks.base import Task
+from tasks.sources.splitting import normalise
+
+TEXT_COLUMNS = ("text", "text_pair", "context")
+"""Of examples, that hold whole texts: see `tasks.sources.base.Row`."""
 
 
 class Reader(Protocol):
@@ -59,3 +64,10 @@ class Probe(ABC):
     def trained_by(self, task: Task) -> float:
         """Share of its texts, in [0, 1], that are among a task's training texts though nothing may train them."""
         return 0.0
+
+
+def texts_in(examples: Dataset) -> Iterator[list[str]]:
+    """Each column of texts that examples of any kind may have, white space normalised."""
+    for name in TEXT_COLUMNS:
+        if name in examples.column_names:
+            yield [normalise(text) for text in examples[name]]

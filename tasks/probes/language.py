@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tasks.base import Task
 from tasks.likelihood import nats, right
 from tasks.prepare import ranked, rows_sha256
-from tasks.probes.base import Probe, Reader
+from tasks.probes.base import Probe, Reader, texts_in
 from tasks.sources.splitting import normalise
 from tasks.spec import CausalLMSpec, MaskedLMSpec, TaskError
 
@@ -54,10 +55,29 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class CausalLM(Probe):
-    """Every token of a document that has one before it is told from those before it, as in pretraining."""
+class LanguageProbe(Probe):
+    """Reads the first words of held-out documents.
 
+    Attributes:
+        openings: These words, of each document as many.
+        encoded: The same as tokens.
+    """
+
+    openings: Sequence[str]
     encoded: Encoded
+
+    def trained_by(self, task: Task) -> float:
+        """Of its documents, those with whose words a text begins that a task trains on, whatever is trained of it."""
+        words = len(self.openings[0].split())
+        trained = {
+            " ".join(text.split(" ", words)[:words]) for texts in texts_in(task.train.examples) for text in texts
+        }
+        return sum(opening in trained for opening in self.openings) / len(self.openings)
+
+
+@dataclass(frozen=True)
+class CausalLM(LanguageProbe):
+    """Every token of a document that has one before it is told from those before it, as in pretraining."""
 
     def measure(self, reader: Reader) -> dict[str, float]:
         """``token_probability``, exp of minus the mean nats a token: 1 / perplexity. ``token_accuracy``. In [0, 1]."""
@@ -74,7 +94,7 @@ class CausalLM(Probe):
 
 
 @dataclass(frozen=True)
-class MaskedLM(Probe):
+class MaskedLM(LanguageProbe):
     """Masked tokens are told from all others: some of each document at once, and each alone.
 
     Attributes:
@@ -82,7 +102,6 @@ class MaskedLM(Probe):
         alone: How many of the documents, the first ones, are read once for each of their tokens, with it masked.
     """
 
-    encoded: Encoded
     masked: Sequence[Sequence[int]]
     alone: int
 
@@ -138,7 +157,7 @@ def prepare_causal(
     encoded = _encode(texts, tokenizer)
     if not any(sum(not made_up for made_up in added[1:]) for added in encoded.added):
         raise TaskError(f"{spec.name}: the tokenizer makes no two tokens of any document")
-    return CausalLM(spec.name, rows_sha256([{"text": text} for text in texts]), encoded)
+    return CausalLM(spec.name, rows_sha256([{"text": text} for text in texts]), texts, encoded)
 
 
 def prepare_masked(
@@ -154,7 +173,8 @@ def prepare_masked(
     texts = _texts(spec.name, rows, spec.documents, spec.words)
     encoded = _encode(texts, tokenizer)
     masked = [_masked(text, added, spec.share) for text, added in zip(texts, encoded.added, strict=True)]
-    return MaskedLM(spec.name, rows_sha256([{"text": text} for text in texts]), encoded, masked, spec.alone)
+    sha256 = rows_sha256([{"text": text} for text in texts])
+    return MaskedLM(spec.name, sha256, texts, encoded, masked, spec.alone)
 
 
 def _texts(name: str, rows: Sequence[Mapping[str, object]], documents: int, words: int) -> list[str]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.base import Split, Task
 from tasks.prepare import Sizes, prepare
-from tasks.probes.base import Probe, Reader
+from tasks.probes.base import Probe, Reader, texts_in
 from tasks.spec import LinearSpec, TaskError
 
 BATCH = 32
@@ -51,11 +51,12 @@ class LinearProbe(Probe):
         return [self.task.collate(self.task.test, chosen).inputs for chosen in _batched(order)]
 
     def trained_by(self, task: Task) -> float:
-        """Of its test examples, those whose text a task trains on, whatever the task is called."""
-        if "text" not in task.train.examples.column_names:
-            return 0.0
-        trained, held = set(task.train.examples["text"]), self.task.test.examples["text"]
-        return sum(text in trained for text in held) / len(held)
+        """Of its test examples, those with a text that a task trains on, whatever the task is called.
+
+        Of the two texts of a pair that one counts of which more are trained: questions are new where passages are not.
+        """
+        trained = {text for texts in texts_in(task.train.examples) for text in texts}
+        return max(sum(text in trained for text in held) / len(held) for held in texts_in(self.task.test.examples))
 
 
 def fit_ridge(x: Tensor, labels: Tensor, classes: int, penalties: Sequence[float]) -> Callable[[Tensor], Tensor]:
