@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmark.backbones import BackboneSpec, resolve_backbone
+from benchmark.backbones import BackboneSpec, recorded_name, resolve_backbone
 from benchmark.catalogue import Entry, find_task
 from benchmark.errors import UserError, unknown
 from benchmark.orders import (
@@ -316,7 +316,7 @@ def _resolve(
     plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, overrides.limit) for spec in specs)
     shared = {
         "suite": title,
-        "backbone": backbone.name,
+        "backbone": recorded_name(backbone),
         "stream": {"name": stream.name, "scenario": stream.scenario, "tasks": list(stream.tasks)},
         "tasks": {
             plan.spec.name: {

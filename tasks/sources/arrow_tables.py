@@ -53,7 +53,7 @@ def read_table(folder: Path, pattern: str, columns: Sequence[str]) -> Table:
     if not paths:
         raise malformed(pattern, f"there is no such file in {folder}")
     parts = [_read(path, path.relative_to(folder).as_posix(), columns) for path in paths]
-    names = [_class_names(part.schema, columns) for part in parts]
+    names = [class_names(part.schema, columns) for part in parts]
     for path, part, found in zip(paths, parts, names, strict=True):
         if found != names[0] or part.schema.types != parts[0].schema.types:
             where = path.relative_to(folder).as_posix()
@@ -87,12 +87,14 @@ def _read(path: Path, name: str, columns: Sequence[str]) -> pa.Table:
         raise malformed(name, f"can't be read as {path.suffix.removeprefix('.')} ({reason})") from error
 
 
-def _class_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def class_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Names of class numbers, from the description that `datasets` writes; empty where there is none."""
     written = (schema.metadata or {}).get(HUB_METADATA)
     try:
         features = json.loads(written)["info"]["features"] if written else {}
     except (ValueError, KeyError, TypeError):
+        return {}
+    if not isinstance(features, dict):
         return {}
     named = {column: _names_in(features.get(column)) for column in columns}
     return {column: names for column, names in named.items() if names}

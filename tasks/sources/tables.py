@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from tasks.sources.arrow_tables import class_names
 from tasks.sources.base import SourceError, malformed
 from tasks.sources.parsing import parse_json, read_bytes
 
@@ -281,7 +282,7 @@ def _parquet(folder: Path, member: str, dialect: Dialect, columns: Sequence[str]
         if found not in known:
             raise no_column(member, column, known)
         outer.append(found)
-    names = _class_names(file.schema_arrow)
+    names = class_names(file.schema_arrow, outer)
     number = 0
     try:
         for batch in file.iter_batches(columns=list(dict.fromkeys(outer))):
@@ -291,18 +292,6 @@ def _parquet(folder: Path, member: str, dialect: Dialect, columns: Sequence[str]
     except pa.ArrowException as error:
         reason = " ".join(str(error).split())
         raise malformed(member, f"cannot be read on ({reason})", number + 1) from error
-
-
-def _class_names(schema: object) -> dict[str, list[str]]:
-    """Names of class numbers, where `datasets` wrote the file and left them in it."""
-    import datasets
-
-    names: dict[str, list[str]] = {}
-    for column, feature in datasets.Features.from_arrow_schema(schema).items():
-        inner = getattr(feature, "feature", feature)
-        if isinstance(inner, datasets.ClassLabel):
-            names[column] = list(inner.names)
-    return names
 
 
 def _conll(folder: Path, member: str, dialect: Dialect, columns: Sequence[str]) -> Iterator[Record]:
