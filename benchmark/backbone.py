@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from benchmark.backbones import BackboneSpec, Pooling
+from benchmark.backbones import POOLING_FILE, SETTINGS_FILES, WEIGHT_FILES, BackboneSpec, Pooling
 from benchmark.errors import UserError
 from benchmark.growing import GrowingHead
 from benchmark.pretrained_head import PretrainedHead, objective_of
@@ -198,7 +198,7 @@ def load_backbone(spec: BackboneSpec, folder: Path) -> Backbone:
         UserError: files are missing or unreadable, weights are missing, too many or don't fit, or the body or the
             tokenizer can't be used.
     """
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.glob(WEIGHT_FILES))
     if not weights:
         raise UserError(
             f"backbone {spec.name}: no *.safetensors in {folder}; only safetensors are read, never pickles: "
@@ -297,7 +297,7 @@ def _positions(body: PreTrainedModel) -> int:
 
 def _natural_pooling(folder: Path, config: PretrainedConfig) -> Pooling:
     """What the model was trained with if its folder says so, else the last token for decoders, the first for others."""
-    stated = folder / "1_Pooling" / "config.json"  # written by sentence-transformers
+    stated = folder / POOLING_FILE
     if stated.is_file():
         settings = json.loads(stated.read_text(encoding="utf-8"))
         for key, pooling in STATED_POOLING.items():
@@ -309,7 +309,7 @@ def _natural_pooling(folder: Path, config: PretrainedConfig) -> Pooling:
 def _settings_sha256(folder: Path, pooling: Pooling) -> str:
     """SHA-256 over the pooling and the names and bytes of all small files that loading may read."""
     whole = hashlib.sha256(pooling.encode())
-    for file in sorted(path for pattern in ("*.json", "*.txt", "*.model") for path in folder.glob(pattern)):
+    for file in sorted(path for pattern in SETTINGS_FILES for path in folder.glob(pattern)):
         whole.update(f"\n{file.name}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,12 @@ Pooling = Literal["cls", "mean", "last"]
 
 HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?!.*\.git$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 """An owner and a model's name, as the hub allows them."""
+WEIGHT_FILES = "*.safetensors"
+"""The weights in a backbone's folder."""
+SETTINGS_FILES = ("*.json", "*.txt", "*.model")
+"""All small files in it that loading may read: configuration and tokenizer."""
+POOLING_FILE = "1_Pooling/config.json"
+"""What sentence-transformers writes of how a text becomes one vector."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +196,30 @@ def is_named(spec: BackboneSpec, name: object) -> bool:
         return replace(resolve_backbone(first), description=spec.description) == spec
     except UserError:  # such as a folder that is not on this machine
         return False
+
+
+def recorded_name(spec: BackboneSpec) -> str:
+    """What a record's settings call a backbone: its name and, of a folder, the first 16 digits of what it holds.
+
+    A folder's name says little (``checkpoints/final``), and its weights may be trained on: each content is a backbone
+    of its own. Where it lies is not told.
+
+    Raises:
+        UserError: a file of the folder can't be read.
+    """
+    if not spec.folder:
+        return spec.name
+    folder = Path(spec.folder)
+    patterns = (WEIGHT_FILES, *SETTINGS_FILES, POOLING_FILE)
+    whole = hashlib.sha256()
+    try:
+        for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            whole.update(f"{path.relative_to(folder).as_posix()}\0{digest}\n".encode(errors="surrogateescape"))
+    except OSError as error:
+        raise UserError(f"backbone {spec.name}: {error.filename} cannot be read ({error.strerror})") from error
+    return f"{spec.name}@{whole.hexdigest()[:16]}"
 
 
 def resolve_backbone(name: str) -> BackboneSpec:

@@ -9,7 +9,7 @@ from benchmark import fetch, hub
 from benchmark.backbones import BackboneSpec
 from benchmark.convert import dequantised
 from benchmark.onnx_weights import converted
-from benchmark.own_tasks import check_unchanged
+from benchmark.own_files import check_unchanged
 from benchmark.suite import Suite
 from tasks.sources.archive import Archive, DataFiles, HubFiles, LocalFiles
 

@@ -108,6 +108,8 @@ def _text(path: Path, title: str) -> str:
         raise UserError(f"{title}: cannot be read: {error.strerror} ({path})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{title}: is not UTF-8: save it in that encoding") from error
+    except ValueError as error:  # a NUL, or half of a character
+        raise UserError(f"task {ascii(path.name)}: can't be the name of a file") from error
 
 
 def _explain(error: ValidationError, title: str) -> UserError:

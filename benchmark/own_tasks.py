@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from benchmark.backbones import HUB_ID
 from benchmark.errors import UserError, unknown
+from benchmark.own_files import file_hashes, files_of, told
 from benchmark.own_task_file import MetricSettings, OwnTaskFile, read_task_file
 from tasks.catalogue import PROBES, TASKS
-from tasks.sources.archive import HubFiles, LocalFiles, Member
+from tasks.sources.archive import HubFiles, LocalFiles
 from tasks.sources.base import SourceError
 from tasks.sources.own import COLUMNS, OPTIONAL, OwnKind, OwnTable, label_text, labels_of
 from tasks.sources.tables import Dialect
@@ -67,42 +68,27 @@ def own_task(path: Path) -> TaskSpec:
     )
 
 
-def check_unchanged(files: LocalFiles) -> Path:
-    """The folder of a user's files, once each is what it was when the task was defined.
-
-    Raises:
-        UserError: one is gone or has changed.
-    """
-    folder = Path(files.folder)
-    for member in files.members:
-        try:
-            found = _sha256(folder / member.path)
-        except OSError as error:
-            raise UserError(f"{member.path}: cannot be read ({error.strerror})") from error
-        if found != member.sha256:
-            raise UserError(f"{member.path}: has changed since this command began to read it; start again")
-    return folder
-
-
-def file_hashes(spec: TaskSpec) -> dict[str, str]:
-    """Names of a user's files -> SHA-256; none for other tasks. No path tells of this machine."""
-    archive = spec.source.archive
-    if not isinstance(archive, LocalFiles):
-        return {}
-    return {told(member.path): member.sha256 for member in archive.members}
-
-
 def definition(spec: TaskSpec) -> dict[str, object]:
     """What a record's settings say of a task of the user's own, whose name alone says nothing; nothing of others."""
     if not isinstance(spec.source, OwnTable):
         return {}
-    described = {"kind": spec.kind, "labels": list(spec.labels), "metrics": list(spec.metrics), "main": spec.main}
+    source = spec.source
+    described: dict[str, object] = {
+        "kind": spec.kind,
+        "labels": list(spec.labels),
+        "metrics": list(spec.metrics),
+        "main": spec.main,
+        "columns": dict(source.columns),
+        "class_names": dict(source.names),
+        "dialect": asdict(source.dialect),
+        "missing": "skip" if source.skip_missing else "refuse",
+        "test_share": source.test_share,
+    }
+    names = told(path for paths in source.files.values() for path in paths)
+    described["splits"] = {split: [names[path] for path in paths] for split, paths in source.files.items()}
+    if isinstance(source.archive, HubFiles):
+        described["hub"] = f"{source.archive.repository}@{source.archive.revision}"
     return {"definition": {**described, "files": file_hashes(spec)}}
-
-
-def told(path: str) -> str:
-    """How a record names a file: as the YAML has it, or by its name alone where that is a path of this machine."""
-    return Path(path).name if Path(path).expanduser().is_absolute() else Path(path).as_posix()
 
 
 def adopt(raw: dict[str, Any], folder: Path) -> list[TaskSpec]:
@@ -125,7 +111,10 @@ def adopt(raw: dict[str, Any], folder: Path) -> list[TaskSpec]:
         if not isinstance(value, str) or not is_own(value):
             return value
         if value not in found:
-            spec = own_task(folder / Path(value).expanduser())
+            path = Path(value)
+            with contextlib.suppress(RuntimeError):  # ~somebody who is no user here
+                path = path.expanduser()
+            spec = own_task(folder / path)
             for other, known in found.items():
                 if known.name == spec.name:
                     raise UserError(f"tasks {other} and {value} are both named '{spec.name}': give one a 'name'")
@@ -158,13 +147,13 @@ def _source(file: OwnTaskFile, folder: Path, title: str) -> OwnTable:
         )
     try:
         "".encode(data.encoding)
-    except (LookupError, UnicodeError) as error:
-        raise UserError(f"{title}: data.encoding is '{data.encoding}', which Python does not know") from error
+    except (LookupError, ValueError) as error:
+        raise UserError(f"{title}: data.encoding is {data.encoding!a}, which Python does not know") from error
     dialect = Dialect(data.format, data.separator, data.quotes, data.encoding, data.comment)
     splits = {"train": data.train, "test": data.test, "validation": data.validation}
     files = {name: tuple(paths) for name, paths in splits.items() if paths}
     return OwnTable(
-        archive=_archive(data.hub, files, folder, title),
+        archive=files_of(data.hub, files, folder, title),
         kind=file.kind,
         files=files,
         columns=_columns(file, title),
@@ -174,38 +163,6 @@ def _source(file: OwnTaskFile, folder: Path, title: str) -> OwnTable:
         test_share=data.test_share,
         skip_missing=data.missing == "skip",
     )
-
-
-def _archive(hub: str | None, files: Mapping[str, Sequence[str]], folder: Path, title: str) -> LocalFiles | HubFiles:
-    """Where the files come from."""
-    if hub is None:
-        return LocalFiles(str(folder), _members(files, folder, title))
-    repository, _, revision = hub.partition("@")
-    if not HUB_ID.fullmatch(repository):
-        raise UserError(f"{title}: data.hub is '{hub}': a data set of the hub is org/name, or org/name@revision")
-    for split, paths in files.items():
-        for path in paths:
-            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-                raise UserError(f"{title}: data.{split}: {path} is no path inside the repository {repository}")
-    named = dict.fromkeys(path for paths in files.values() for path in paths)
-    return HubFiles(repository, revision or "main", tuple(named))
-
-
-def _members(files: Mapping[str, Sequence[str]], folder: Path, title: str) -> tuple[Member, ...]:
-    seen: dict[str, str] = {}
-    members = []
-    for split, paths in files.items():
-        for path in paths:
-            if path in seen:
-                raise UserError(f"{title}: data.{split} names {path}, which data.{seen[path]} has already")
-            seen[path] = split
-            try:
-                members.append(Member(path, _sha256(folder / path)))
-            except OSError as error:
-                near = sorted(found.name for found in (folder / path).parent.glob("*") if found.is_file())
-                hint = f"; {unknown('file', Path(path).name, near)}" if near and not (folder / path).exists() else ""
-                raise UserError(f"{title}: data.{split}: {path}: cannot be read: {error.strerror}{hint}") from error
-    return tuple(members)
 
 
 def _columns(file: OwnTaskFile, title: str) -> dict[str, str]:
@@ -324,11 +281,7 @@ def _split(file: OwnTaskFile) -> str:
         apart = ", stratified" if file.kind in ("sequence", "pair") else ""
         return f"own split, test share {data.test_share:g}, {kept}{apart}, after removing duplicates"
     names = {"train": data.train, "test": data.test or []}
+    shown = told(path for paths in (data.train, data.test or [], data.validation or []) for path in paths)
     return f"{f'files of {data.hub}' if data.hub else 'own files'}: " + ", ".join(
-        f"{split} {' + '.join(map(told, paths))}" for split, paths in names.items()
+        f"{split} {' + '.join(shown[path] for path in paths)}" for split, paths in names.items()
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

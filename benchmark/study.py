@@ -22,7 +22,7 @@ from benchmark.backbone import Backbone, Model, layer_names, load_backbone
 from benchmark.errors import UserError
 from benchmark.needs import backbone_folder, hub_commits, locate, needed_archives
 from benchmark.objectives import with_pretrained_head
-from benchmark.own_tasks import file_hashes
+from benchmark.own_files import file_hashes
 from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.reader import ModelReader
 from benchmark.suite import Cell, Suite

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmark.backbones import BackboneSpec, is_named, resolve_backbone
+from benchmark.backbones import BackboneSpec, is_named, recorded_name, resolve_backbone
 from benchmark.catalogue import Entry, find_task
 from benchmark.errors import UserError, unknown
 from benchmark.orders import (
@@ -318,7 +318,7 @@ def _resolve(
     plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, overrides.limit) for spec in specs)
     shared = {
         "suite": title,
-        "backbone": backbone.name,
+        "backbone": recorded_name(backbone),
         "stream": {"name": stream.name, "scenario": stream.scenario, "tasks": list(stream.tasks)},
         "tasks": {
             plan.spec.name: {

@@ -79,13 +79,20 @@ def test_parquet_gives_the_same_rows_and_what_its_writer_called_class_numbers(tm
     assert train_rows(tmp_path, "b.parquet", (tmp_path / "named.parquet").read_bytes()) == GOOD
 
 
-def test_other_columns_of_a_parquet_file_may_be_of_any_type(tmp_path: Path) -> None:
-    others = {"counts": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "gap": pa.nulls(2)}
-    columns = {name: pa.array([row[name] for row in GOOD]) for name in ("text", "label")}
-    for name, metadata in (("a", None), ("b", {"huggingface": '{"info": {"features": []}}'})):
-        table = pa.table({**columns, **others}).replace_schema_metadata(metadata)
-        pq.write_table(table, tmp_path / "plain.parquet")
-        assert train_rows(tmp_path, f"{name}.parquet", (tmp_path / "plain.parquet").read_bytes()) == GOOD
+def test_columns_of_parquet_that_nobody_asked_for_may_be_of_any_type(tmp_path: Path) -> None:
+    facts = pa.array([[("a", 1)], [("b", 2)]], pa.map_(pa.string(), pa.int64()))
+    table = pa.table({name: [row[name] for row in GOOD] for name in GOOD[0]} | {"facts": facts})
+    pq.write_table(table, tmp_path / "map.parquet")
+    assert train_rows(tmp_path, "a.parquet", (tmp_path / "map.parquet").read_bytes()) == GOOD
+    for odd in (
+        b"no JSON",
+        b"\xff",
+        b'{"info": {"features": ["label"]}}',
+        b'{"info": {"features": {"label": 3}}}',
+        b"[]",
+    ):
+        pq.write_table(table.replace_schema_metadata({b"huggingface": odd}), tmp_path / "odd.parquet")
+        assert train_rows(tmp_path, "b.parquet", (tmp_path / "odd.parquet").read_bytes()) == GOOD
 
 
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
@@ -282,6 +289,26 @@ def test_files_of_a_hub_repository_are_read_by_pattern_and_at_a_revision(tmp_pat
     for name, rows in (("train-1", GOOD[1:]), ("train-0", GOOD[:1]), ("test", GOOD)):
         pq.write_table(pa.Table.from_pylist(rows), folder / "data" / f"{name}.parquet")
     assert spec.source.read(folder) == {"train": GOOD, "test": GOOD}
+
+
+def test_no_file_of_the_hub_is_in_two_splits_though_patterns_say_so(tmp_path: Path) -> None:
+    folder = tmp_path / "fetched"
+    (folder / "data").mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / "data" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, GOOD)), encoding="utf-8")
+    for train, test in (("data/*.jsonl", "data/b.jsonl"), ("data/b.jsonl", "*/*.jsonl"), ("data/b*", "data/*.jsonl")):
+        spec = own_task(
+            write_task(tmp_path, data=f"hub: org/name, train: '{train}', test: '{test}'", more="labels: [no, yes]\n")
+        )
+        with pytest.raises(SourceError) as caught:
+            spec.source.read(folder)
+        assert str(caught.value) == f"data/b.jsonl: test has it (as {test}), which train has already"
+    apart = own_task(
+        write_task(tmp_path, data="hub: org/name, train: data/a*, test: data/b*", more="labels: [no, yes]\n")
+    )
+    assert apart.source.read(folder) == {"train": GOOD, "test": GOOD}
+    with pytest.raises(UserError, match=r"data.test names ./a.csv, which data.train has already as a.csv"):
+        own_task(write_task(tmp_path, data="hub: org/name, train: a.csv, test: ./a.csv", more="labels: [no, yes]\n"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from benchmark.catalogue import find_task
 from benchmark.errors import UserError
-from benchmark.own_tasks import file_hashes, own_task
+from benchmark.own_files import file_hashes
+from benchmark.own_tasks import own_task
 from benchmark.suite import Overrides, Suite, load_suite
 
 CSV = "text,label\nfine weather,good\nbad roads,bad\nmild soup,good\n"
@@ -176,6 +178,40 @@ def test_whatever_changes_the_task_changes_the_name_of_its_records(folder: Path)
     assert len(names) == 5
 
 
+def test_what_the_same_files_are_read_as_changes_the_name_of_the_records(folder: Path) -> None:
+    rows = [("text", "more", "label"), ("fine", "x", "0"), ("bad", "y", "1"), ("", "z", "0"), ("soup", "v", "1")]
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("\n".join(map(",".join, [*rows, (f"{name} too", "w", "0")])), encoding="utf-8")
+    labels = "labels: {0: bad, 1: good}\n"
+    texts = [
+        TASK + labels,
+        TASK + labels + "columns: {text: more}\n",
+        TASK + "labels: {0: good, 1: bad}\nmain: accuracy\n",
+        TASK + labels + "columns: {text: text}\nmain: accuracy\n",
+        TASK.replace("train: a.csv, test: b.csv", "train: b.csv, test: a.csv") + labels,
+        TASK.replace("test: b.csv", "test: b.csv, quotes: false") + labels,
+        TASK.replace("test: b.csv", "test: b.csv, missing: skip") + labels,
+        TASK.replace("a.csv, test: b.csv", "[a.csv, b.csv], test_share: 0.4") + labels,
+        TASK.replace("a.csv, test: b.csv", "[a.csv, b.csv], test_share: 0.5") + labels,
+        TASK.replace("a.csv, test: b.csv", "[b.csv, a.csv], test_share: 0.5") + labels,
+    ]
+    names = {text: suite_in(write(folder, text).parent).cells[0].filename for text in texts}
+    assert names[texts[0]] == names.pop(texts[3])  # the same in other words
+    assert len(set(names.values())) == len(names)
+
+
+def test_what_is_asked_of_the_hub_changes_the_name_of_the_records(folder: Path) -> None:
+    on_hub = "description: x\nkind: sequence\ndata: {hub: org/name@abc, train: a.csv, test: b.csv}\nlabels: [a, b]\n"
+    texts = [
+        on_hub,
+        on_hub.replace("abc", "abd"),
+        on_hub.replace("org/name", "org/other"),
+        on_hub.replace("a.csv", "c.csv"),
+    ]
+    names = {suite_in(write(folder, text).parent).cells[0].filename for text in texts}
+    assert len(names) == len(texts)
+
+
 def test_no_path_of_the_machine_goes_into_what_is_recorded(folder: Path) -> None:
     (folder / "inside").mkdir()
     (folder / "inside" / "c.csv").write_text(CSV, encoding="utf-8")
@@ -183,6 +219,60 @@ def test_no_path_of_the_machine_goes_into_what_is_recorded(folder: Path) -> None
     spec = own_task(write(folder, text))
     assert list(file_hashes(spec)) == ["a.csv", "inside/c.csv"]
     assert str(folder) not in spec.split
+
+
+def test_files_that_would_have_one_name_in_a_record_get_numbers(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "a.csv").write_text(f"{CSV}{name},good\n", encoding="utf-8")
+    paths = [folder / "one" / "a.csv", folder / "two" / "a.csv"]
+    spec = own_task(write(folder, TASK.replace("a.csv", str(paths[0])).replace("b.csv", f"[{paths[1]}, a.csv]")))
+    hashes = file_hashes(spec)
+    contents = [*paths, folder / "a.csv"]
+    assert list(hashes) == ["a.csv", "a.csv#2", "a.csv#3"]
+    assert list(hashes.values()) == [hashlib.sha256(path.read_bytes()).hexdigest() for path in contents]
+    assert spec.split == "own files: train a.csv, test a.csv#2 + a.csv#3"
+
+
+@pytest.mark.parametrize("other", ["./a.csv", "inside/../a.csv", "link.csv", "[b.csv, inside/../../{name}/a.csv]"])
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_no_file_is_in_two_splits_whatever_it_is_called(folder: Path, other: str, split: str) -> None:
+    (folder / "inside").mkdir()
+    (folder / "link.csv").symlink_to("a.csv")
+    (folder / "c.csv").write_text(CSV, encoding="utf-8")
+    given = other.replace("{name}", folder.name)
+    data = f"{{train: a.csv, test: {given}}}"
+    if split == "validation":
+        data = f"{{train: a.csv, test: c.csv, validation: {given}}}"
+    told = refusal(write(folder, f"description: x\nkind: sequence\ndata: {data}\n"))
+    assert f"data.{split} names " in told
+    assert told.endswith("which data.train has already as a.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("train: ~data.csv, test: b.csv", "data.train: ~data.csv: cannot be read: No such file"),
+        (f"train: {'x' * 5000}.csv, test: b.csv", ".csv: cannot be read: File name too long"),
+        ('train: "a\\0.csv", test: b.csv', r"data.train: 'a\x00.csv' can't be the name of a file"),
+        ('train: a.csv, test: b.csv, encoding: "u\\0"', r"data.encoding is 'u\x00', which Python does not know"),
+        ("train: a.csv/b.csv, test: b.csv", "data.train: a.csv/b.csv: cannot be read: Not a directory"),
+        ("train: ., test: b.csv", "data.train: .: cannot be read: Is a directory"),
+    ],
+)
+def test_what_no_file_is_called_is_refused_in_one_line(folder: Path, data: str, told: str) -> None:
+    assert told in refusal(write(folder, f"description: x\nkind: sequence\ndata: {{{data}}}\n"))
+
+
+def test_a_name_with_a_tilde_is_a_name(folder: Path) -> None:
+    (folder / "a.csv").rename(folder / "~data.csv")
+    spec = own_task(write(folder, TASK.replace("a.csv", "~data.csv")))
+    assert list(file_hashes(spec)) == ["~data.csv", "b.csv"]
+    write(folder, TASK.replace("a.csv", "~data.csv"), "~task.yaml")
+    with pytest.raises(UserError, match="the file '~task' can't name a task"):
+        suite_in(folder, SUITE.replace("mine.yaml", "~task.yaml"))
+    with pytest.raises(UserError, match=r"task 'a\\x00.yaml': can't be the name of a file"):
+        suite_in(folder, SUITE.replace("mine.yaml", '"a\\0.yaml"'))
 
 
 def test_two_tasks_of_one_name_and_a_stream_that_is_a_file_are_refused(folder: Path) -> None:

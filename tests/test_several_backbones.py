@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,49 @@ def test_two_folders_of_one_name_are_refused(suite: Path, family_folders: dict[s
     shutil.copytree(family_folders["bert"], tmp_path / "bert")
     with pytest.raises(UserError, match="two backbones are called bert"):
         load_suites(str(suite), Overrides(backbone=[str(family_folders["bert"]), str(tmp_path / "bert")]))
+
+
+def test_folders_of_one_name_have_records_of_their_own(
+    suite: Path, family_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    def names(folder: Path) -> set[str]:
+        cells = load_suite(str(suite), Overrides(backbone=str(folder))).cells
+        assert str(folder) not in str([cell.settings for cell in cells])
+        return {cell.filename for cell in cells}
+
+    original = family_folders["bert"]
+    copy = tmp_path / "other" / "bert"
+    shutil.copytree(original, copy)
+    first = names(original)
+    assert names(copy) == first  # the same backbone, wherever it lies
+    seen = [first]
+    (pooling := copy / "1_Pooling").mkdir()
+    (pooling / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    seen.append(names(copy))
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1  # trained on: as large as before
+    (copy / "model.safetensors").write_bytes(weights)
+    seen.append(names(copy))
+    (copy / "config.json").write_text((copy / "config.json").read_text().replace("gelu", "relu"))
+    seen.append(names(copy))
+    (copy / "model.safetensors").unlink()  # is said when it is loaded
+    seen.append(names(copy))
+    assert len(set.union(*seen)) == len(seen) * len(first)
+
+
+def test_a_backbone_that_is_shipped_or_on_the_hub_is_recorded_by_its_name(suite: Path) -> None:
+    for name in ("all-MiniLM-L6-v2", "org/name@abc"):
+        (cell, *_) = load_suite(str(suite), Overrides(backbone=name)).cells
+        assert cell.settings["backbone"] == name
+
+
+def test_a_folder_that_cant_be_read_is_one_line(suite: Path, family_folders: dict[str, Path], tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root can read every file")
+    shutil.copytree(family_folders["bert"], tmp_path / "bert")
+    (tmp_path / "bert" / "config.json").chmod(0)
+    with pytest.raises(UserError, match=r"backbone bert: .*config.json cannot be read \(Permission denied\)"):
+        load_suite(str(suite), Overrides(backbone=str(tmp_path / "bert")))
 
 
 def test_one_command_plans_runs_reports_and_goes_on(retain: Retain, suite: Path, tmp_path: Path) -> None:
@@ -161,7 +205,7 @@ def test_a_probe_that_is_left_out_is_not_in_the_settings_of_records(
 ) -> None:
     news = publish(offline_catalogue, "tiny-news", {"test": document_rows(20, 9)})
     probe = MaskedLMSpec("tiny_masked", "made up", news, "none", 4, 12, 0.2, 1)
-    monkeypatch.setattr("benchmark.suite.PROBES", (*suites.PROBES, probe))
+    monkeypatch.setattr("benchmark.suite.PROBES", (*vars(suites)["PROBES"], probe))
     path = write_suite(tmp_path, family_folders["bert"])
     asked = path.read_text()
     path.write_text(asked.replace("[tiny_retrieval]", "[tiny_retrieval, tiny_masked]"))

@@ -61,10 +61,8 @@ class OwnTable:
     def read(self, folder: Path) -> Splits:
         """Reads every split, and divides the only one there is if so asked."""
         splits = {
-            name: [
-                row for member in members for file in self._files(folder, member) for row in self._rows(folder, file)
-            ]
-            for name, members in self.files.items()
+            name: [row for file in files for row in self._rows(folder, file)]
+            for name, files in self._found(folder).items()
         }
         for name, rows in splits.items():
             if not rows:
@@ -82,6 +80,19 @@ class OwnTable:
                 f"{self.test_share:g}, after removing duplicates",
             )
         return divided
+
+    def _found(self, folder: Path) -> dict[str, list[str]]:
+        """Split -> its files, once no pattern has one that is there already: no row is both trained and tested on."""
+        found: dict[str, list[str]] = {name: [] for name in self.files}
+        seen: dict[str, str] = {}
+        for name, members in self.files.items():
+            for member in members:
+                for file in self._files(folder, member):
+                    if file in seen:
+                        raise malformed(file, f"{name} has it (as {member}), which {seen[file]} has already")
+                    seen[file] = name
+                    found[name].append(file)
+        return found
 
     def _files(self, folder: Path, member: str) -> list[str]:
         if isinstance(self.archive, LocalFiles) or "*" not in member:
