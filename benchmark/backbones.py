@@ -212,13 +212,14 @@ def recorded_name(spec: BackboneSpec) -> str:
     folder = Path(spec.folder)
     patterns = (WEIGHT_FILES, *SETTINGS_FILES, POOLING_FILE)
     whole = hashlib.sha256()
-    try:
-        for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+        name = path.relative_to(folder).as_posix()
+        try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(f"{path.relative_to(folder).as_posix()}\0{digest}\n".encode(errors="surrogateescape"))
-    except OSError as error:
-        raise UserError(f"backbone {spec.name}: {error.filename} cannot be read ({error.strerror})") from error
+        except OSError as error:
+            raise UserError(f"backbone {spec.name}: {name} in {folder} cannot be read ({error.strerror})") from error
+        whole.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return f"{spec.name}@{whole.hexdigest()[:16]}"
 
 

@@ -186,7 +186,7 @@ def test_what_the_same_files_are_read_as_changes_the_name_of_the_records(folder:
     texts = [
         TASK + labels,
         TASK + labels + "columns: {text: more}\n",
-        TASK + "labels: {0: good, 1: bad}\nmain: accuracy\n",
+        TASK + "labels: {1: bad, 0: good}\n",
         TASK + labels + "columns: {text: text}\nmain: accuracy\n",
         TASK.replace("train: a.csv, test: b.csv", "train: b.csv, test: a.csv") + labels,
         TASK.replace("test: b.csv", "test: b.csv, quotes: false") + labels,
