@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from benchmark.backbone import load_backbone
 from benchmark.backbone_facts import Facts, facts_of
