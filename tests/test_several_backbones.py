@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import suite as suites
 from benchmark.backbone import load_backbone
 from benchmark.errors import UserError
 from benchmark.objectives import with_pretrained_head
@@ -206,8 +205,9 @@ def test_a_probe_that_is_left_out_is_not_in_the_settings_of_records(
 ) -> None:
     news = publish(offline_catalogue, "tiny-news", {"test": document_rows(20, 9)})
     probe = MaskedLMSpec("tiny_masked", "made up", news, "none", 4, 12, 0.2, 1)
-    monkeypatch.setattr("benchmark.suite.PROBES", (*vars(suites)["PROBES"], probe))
     path = write_suite(tmp_path, family_folders["bert"])
+    (tiny_retrieval,) = load_suite(str(path)).probes
+    monkeypatch.setattr("benchmark.suite.PROBES", (tiny_retrieval, probe))
     asked = path.read_text()
     path.write_text(asked.replace("[tiny_retrieval]", "[tiny_retrieval, tiny_masked]"))
     gpt2 = Overrides(backbone=str(family_folders["gpt2"]))
