@@ -93,6 +93,33 @@ class Model(nn.Module):
         logits: Tensor = self.heads[PRETRAINING](self.body(**inputs).last_hidden_state[places])
         return logits
 
+    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """What goes into the first layer and comes out of every layer, (B, L, D) each.
+
+        Read by hooks of our own: those that transformers installs for ``output_hidden_states`` see nothing any more in
+        a body that was pickled, as it is for other processes.
+        """
+        stack = _layer_stack(self.body)
+        if stack is None:
+            return [self.body(**inputs).last_hidden_state]
+        found: list[Tensor] = []
+
+        def before(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            found.append(given[0] if given else named["hidden_states"])
+
+        def after(layer: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+            found.append(out[0] if isinstance(out, tuple) else out)
+
+        layers = list(self.body.get_submodule(stack).children())
+        hooks = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
+        hooks += [layer.register_forward_hook(after) for layer in layers]
+        try:
+            self.body(**inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
     def layers(self) -> dict[str, list[str]]:
         """Layer -> names of the body's parameters in it, from the input up; what follows the layers is ``top``."""
         return layer_names(self.body, prefix="body.")

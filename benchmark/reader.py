@@ -26,7 +26,7 @@ class ModelReader:
     @torch.inference_mode()
     def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Hidden states of the embeddings and after every layer, (B, L, D) each."""
-        return list(self.model.body(**self._here(inputs), output_hidden_states=True).hidden_states)
+        return self.model.states(self._here(inputs))
 
     @torch.inference_mode()
     def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ SITES = {
     "a batch begins": Site("benchmark.loop", "run_batch"),
     "the weights have moved": Site("benchmark.progress:Lane", "step"),
     "Fisher": Site("strategies.importance", "_weighted_log_likelihoods"),
-    "a task is evaluated": Site("benchmark.worker", "evaluate"),
+    "a task is evaluated": Site("benchmark.measuring", "evaluate"),
     "a batch is evaluated": Site("benchmark.loop", "Rows"),
     "a file is begun": Site("tempfile", "mkstemp"),
     "half a file is written": Site("os", "fsync"),

@@ -348,7 +348,9 @@ def test_a_folder_that_is_not_there_is_said(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "nonsense", "a/b/c", "org/na me", "org/@v1", "org/näme"])
 def test_nonsense_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="unknown backbone.*A hub id has the form org/name, a folder must exist"):
+    with pytest.raises(
+        UserError, match="unknown backbone.*A hub id has the form org/name, without .* a folder must exist"
+    ):
         resolve_backbone(name)
 
 

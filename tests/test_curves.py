@@ -189,6 +189,6 @@ def test_the_command_line_sets_it(offline_catalogue: Path, backbone_folder: Path
     arguments = ["run", str(suite_file(backbone_folder)), "--strategies", "naive", "--device", "cpu"]
     assert main([*arguments, "--out", str(tmp_path / "runs"), "--eval-every", "4"]) == 0
     header, *lines = (tmp_path / "runs" / "report" / "curves.csv").read_text(encoding="utf-8").splitlines()
-    assert header == "strategy,seed,stage,step,task,value"
-    assert [line.split(",")[2:5] for line in lines][:3] == [["2", str(step), "tiny_sentiment"] for step in (0, 4, 6)]
+    assert header == "strategy,seed,order,stage,step,task,value"
+    assert [line.split(",")[3:6] for line in lines][:3] == [["2", str(step), "tiny_sentiment"] for step in (0, 4, 6)]
     assert (tmp_path / "runs" / "report" / "scores_inside_stages.png").exists()

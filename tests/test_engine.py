@@ -182,7 +182,7 @@ def test_an_untrained_model_that_can_not_be_measured_fails_all_runs_of_its_seed_
     def raises(*arguments: Any) -> Any:
         raise OSError("a metric\x07is broken")
 
-    monkeypatch.setattr("benchmark.worker.evaluate", raises)
+    monkeypatch.setattr("benchmark.measuring.evaluate", raises)
     ran = Ran(opened("naive", "ewc"), tmp_path / "runs")
     for run in ran.runs:
         assert run.failure is not None
@@ -190,7 +190,7 @@ def test_an_untrained_model_that_can_not_be_measured_fails_all_runs_of_its_seed_
         assert not run.scores
     assert ran.said.count("failed at the untrained model: OSError") == 2
     assert ran.trained == 0
-    monkeypatch.setattr("benchmark.worker.evaluate", evaluate)
+    monkeypatch.setattr("benchmark.measuring.evaluate", evaluate)
     assert not any(run.failure for run in Ran(opened("naive", "ewc"), tmp_path / "runs").runs)
 
 
@@ -205,11 +205,11 @@ def test_a_measurement_that_raises_fails_at_its_stage_and_needs_no_training_agai
             raise MemoryError
         return evaluate(learner, strategy, task, team)
 
-    monkeypatch.setattr("benchmark.worker.evaluate", raises_in_the_third_row)
+    monkeypatch.setattr("benchmark.measuring.evaluate", raises_in_the_third_row)
     (failed,) = Ran(opened("naive"), tmp_path / "runs").runs
     assert failed.failure is not None
     assert (failed.failure.stage, failed.failure.reason) == (1, "MemoryError:")
-    monkeypatch.setattr("benchmark.worker.evaluate", evaluate)
+    monkeypatch.setattr("benchmark.measuring.evaluate", evaluate)
     study = opened("naive")
     mended = Ran(study, tmp_path / "runs")
     assert mended.trained == examples(study)[2]

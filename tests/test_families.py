@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -183,3 +184,15 @@ def test_a_familys_layers_join_from_the_top(make: MakeLearner, team: Team, famil
     assert joined == [set()] * 2 + [tops] * 2 + [tops | {"layer 1"}] * 2 + [set(learner.layers)] * 2
     train(learner, task, strategy, team)
     assert "step" not in learner.state
+
+
+def test_states_are_those_that_the_family_gives(family_folders: dict[str, Path], tokenizers: dict[str, Any]) -> None:
+    for family, folder in family_folders.items():
+        backbone = load_backbone(resolve_backbone(str(folder)), folder)
+        inputs = backbone.tokenizer(["balo comi dinu", "gelo"], padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            theirs = backbone.body(**inputs, output_hidden_states=True).hidden_states
+            found = Model(backbone.body, backbone.pooling).states(inputs)
+        assert len(found) == len(theirs), family
+        # Of the last layer some families give the state after one more norm.
+        assert all(torch.equal(ours, other) for ours, other in zip(found[:-1], theirs[:-1], strict=True)), family
