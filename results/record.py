@@ -68,7 +68,7 @@ class StageCost(_Strict):
     """Weights that the optimizer could move in this stage, heads included."""
     flops: float | None = None
     """Floating-point operations of the forward and backward passes of the stage's own batches, two for each
-    multiplication with addition: counted on one batch of each task, the others by their tokens. A strategy's further
+    multiplication with addition: counted on one example of each task, the others by their tokens. A strategy's further
     passes (a teacher, rehearsed examples, its Fisher) are not in it. None in records from before it was noted."""
     notes: dict[str, float] = {}
     """What the strategy itself measured in the stage, by name: see its documentation."""

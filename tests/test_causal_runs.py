@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tasks.spec import CausalLMSpec, MaskedLMSpec, TaskSpec
 from tests.conftest import CACHES, document_rows, publish
 from tests.lab import Ran, numbers
 from tests.language_models import save_language_model
+from tests.test_checkpoints import After
 from tests.test_tasks_causal import causal_spec
 
 SUITE = """
@@ -128,24 +128,11 @@ def test_what_takes_a_vocabulary_for_every_token_is_refused_with_its_size(opened
 
 
 def test_a_run_that_is_stopped_in_a_causal_stage_equals_one_that_is_not(opened: Open, tmp_path: Path) -> None:
-    class After:
-        def __init__(self, times: int) -> None:
-            self.left = times
-
-        def asked(self) -> bool:
-            self.left -= 1
-            return self.left <= 0
-
-        @contextlib.contextmanager
-        def patiently(self) -> Iterator[None]:
-            yield
-
     for family, strategy in (("llama", "lwf"), ("llama-tied", "ewc")):
         study = opened(family, [strategy])
         whole = Ran(study, tmp_path / family / "whole").by_strategy[strategy]
-        for times in (4,):
-            with pytest.raises(KeyboardInterrupt):
-                Ran(study, tmp_path / family / "stopped", stop=After(times))
+        with pytest.raises(KeyboardInterrupt):
+            Ran(study, tmp_path / family / "stopped", stop=After(4))
         rest = Ran(study, tmp_path / family / "stopped")
         assert rest.progress.skipped > 0
         assert numbers(rest.by_strategy[strategy]) == numbers(whole)
