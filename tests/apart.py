@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import benchmark.cli
+import benchmark.commands.run
 import benchmark.registry
 import benchmark.suite
 from strategies import STRATEGIES
@@ -30,5 +31,5 @@ if __name__ == "__main__":
     tasks, probes = pickle.loads(Path(sys.argv[1]).read_bytes())
     vars(benchmark.suite).update(TASKS=tasks, PROBES=probes)
     vars(benchmark.registry).update(STRATEGIES=(*STRATEGIES, "tests.faulty:Slow"))
-    vars(benchmark.cli).update(report=lambda runs, folder: f"{len(runs)} runs")  # figures take seconds
+    vars(benchmark.commands.run).update(report=lambda runs, folder: f"{len(runs)} runs")  # figures take seconds
     sys.exit(benchmark.cli.main(sys.argv[2:]))

@@ -91,7 +91,7 @@ def watch(scene: Scene, notes: Notes, patch: Callable[[str, object], None]) -> N
     patch("benchmark.package_index.download", download)
     patch("benchmark.worker.measure", measured)
     patch("benchmark.worker.train_stage", trained)
-    patch("benchmark.cli.report", lambda runs, folder: f"{len(runs)} runs")  # figures take seconds
+    patch("benchmark.commands.run.report", lambda runs, folder: f"{len(runs)} runs")  # figures take seconds
 
 
 def answers(learner: Learner, study: Study) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves the report out where it is not the point: figures take seconds."""
-    monkeypatch.setattr("benchmark.cli.report", lambda runs, folder: f"{len(runs)} runs")
+    monkeypatch.setattr("benchmark.commands.run.report", lambda runs, folder: f"{len(runs)} runs")
 
 
 def records(folder: Path) -> dict[str, Run]:

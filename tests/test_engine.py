@@ -219,7 +219,7 @@ def test_a_measurement_that_raises_fails_at_its_stage_and_needs_no_training_agai
 def test_a_failed_run_makes_the_exit_code_1_and_is_tried_again(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.cli.report", lambda runs, folder: f"{len(runs)} runs")
+    monkeypatch.setattr("benchmark.commands.run.report", lambda runs, folder: f"{len(runs)} runs")
     retain: Retain = caller(capsys)
     command = ("run", suite, "--strategies", "naive,freeze", "--device", "cpu", "--out", tmp_path / "out")
     for time_ in ("first", "second"):

@@ -28,7 +28,9 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "own-task"
 def retain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Retain:
     monkeypatch.setenv("RETAIN_OFFLINE", "1")
     monkeypatch.setenv("RETAIN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("benchmark.cli.report", lambda runs, folder: f"{len(runs)} runs")  # figures take seconds
+    monkeypatch.setattr(
+        "benchmark.commands.run.report", lambda runs, folder: f"{len(runs)} runs"
+    )  # figures take seconds
     return caller(capsys)
 
 

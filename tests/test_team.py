@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import cli
+from benchmark import console
 from benchmark.errors import UserError
 from benchmark.interrupts import Interrupts
 from benchmark.loop import run_batch, select_trainable
@@ -328,13 +328,13 @@ def test_a_follower_lets_the_main_process_say_what_is_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("benchmark.cli.time.sleep", waited.append)
+    monkeypatch.setattr("benchmark.console.time.sleep", waited.append)
     retain: Retain = caller(capsys)
     by_main = retain(*arguments)
     assert (by_main[0], waited) == (2, [])
     monkeypatch.setenv("RANK", "1")
     assert retain(*arguments) == by_main  # if it is still there by then
-    assert waited == [cli.GRACE_SECONDS]
+    assert waited == [console.GRACE_SECONDS]
 
 
 def test_a_follower_prints_nothing_and_asks_no_folder(

@@ -1,0 +1,26 @@
+"""``retain report``: tables and plots from records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmark.commands import Commands
+from benchmark.console import print_result
+from benchmark.output import check_writable, read_runs, report
+
+
+def add(commands: Commands) -> None:
+    """Declares it."""
+    tables = commands.add_parser("report", help="tables and plots from records")
+    tables.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="records, or folders that hold them")
+    tables.add_argument("--out", type=Path, metavar="DIR", help="default: the folder 'report' beside the first record")
+    tables.set_defaults(handler=_report)
+
+
+def _report(options: argparse.Namespace) -> None:
+    runs = read_runs(options.runs)
+    first: Path = options.runs[0]
+    folder = options.out or (first if first.is_dir() else first.parent) / "report"
+    check_writable(folder)
+    print_result(report(runs, folder))
