@@ -101,6 +101,15 @@ def factors(learner: Learner) -> dict[str, tuple[nn.Parameter, nn.Parameter]]:
     return {name: (found[name + ends["A"]], found[name + ends["B"]]) for name in names}
 
 
+def multiply_rate(optimizer: torch.optim.Optimizer, learner: Learner, times: float) -> torch.optim.Optimizer:
+    """The optimizer with the learning rate of the adapters multiplied; they have parameter groups of their own."""
+    adapters = {id(factor) for pair in factors(learner).values() for factor in pair}
+    for group in optimizer.param_groups:
+        if adapters.intersection(map(id, group["params"])):
+            group["lr"] *= times
+    return optimizer
+
+
 def merge(learner: Learner) -> None:
     """Adds every adapter to its matrix and takes it out: modules and names are what they were before `attach`."""
     adapted = factors(learner)

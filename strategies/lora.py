@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 
-from strategies.adapters import Target, attach, factors, merge, refuse_without_matrices
+from strategies.adapters import Target, attach, factors, merge, multiply_rate, refuse_without_matrices
 from strategies.base import Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads, snapshot
 
 
@@ -20,8 +20,8 @@ class LoRA(Strategy):
 
     Hu et al. 2021 (arXiv:2106.09685). The stage's heads train beside A and B; biases, norms, embeddings and all other
     matrices of the body stay as they are. After each stage ``alpha / rank * B A`` is added to W and the adapter goes,
-    so what is evaluated and kept is a model of the usual shape; the addition rounds once. Adapters train with the
-    body's learning rate and want a larger one than full fine-tuning (the paper's for RoBERTa are 2e-4 to 5e-4).
+    so what is evaluated and kept is a model of the usual shape; the addition rounds once. Adapters want a
+    larger learning rate than full fine-tuning (the paper's for RoBERTa are 2e-4 to 5e-4): that is ``rate``.
 
     ``mode=continue`` trains one adapter on and on: the usual sequential LoRA, whose change of a matrix never has more
     than ``rank`` dimensions. Each stage begins with the pretrained matrices themselves and the adapter of the stage
@@ -46,6 +46,9 @@ class LoRA(Strategy):
     target: Target = "attention"
     """Which matrices: ``attention``, queries and values (the paper's choice; with the key where one matrix holds all
     three), or ``all-linear``, every linear map of the body."""
+    rate: Annotated[float, Gt(0)] = 1.0
+    """Learning rate of A and B as a multiple of the body's, > 0. The default is ours: strategies differ in
+    one thing only."""
     mode: Literal["continue", "merge"] = "continue"
     """One adapter for all stages, or a fresh one each on the merged weights. The default is ours: the commonest
     baseline."""
@@ -74,6 +77,10 @@ class LoRA(Strategy):
                 a, b = adapters[name]
                 a.copy_(kept["A"])
                 b.copy_(kept["B"])
+
+    def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
+        """That of all strategies, with ``rate`` for the adapter."""
+        return multiply_rate(super().optimizer(learner), learner, self.rate)
 
     def after_training(self, learner: Learner, stage: Stage) -> None:
         """Merges the adapter into the weights, and keeps it if it is to be trained on."""

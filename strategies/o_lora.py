@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from strategies.adapters import Target, attach, factors, merge, refuse_without_matrices
+from strategies.adapters import Target, attach, factors, merge, multiply_rate, refuse_without_matrices
 from strategies.base import Learner, Neutral, Stage, Strategy, Task
 
 
@@ -52,6 +52,8 @@ class OLoRA(Strategy):
     target: Target = "attention"
     """Which matrices: ``attention``, queries and values (the paper's choice; with the key where one matrix holds all
     three), or ``all-linear``, every linear map of the body."""
+    rate: Annotated[float, Gt(0)] = 1.0
+    """Learning rate of A and B as a multiple of the body's, > 0. The default is that of ``lora``."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
         """Refuses a body without such matrices.
@@ -69,6 +71,10 @@ class OLoRA(Strategy):
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Attaches a fresh adapter."""
         attach(learner, stage, self.rank, self.alpha, self.dropout, self.target)
+
+    def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
+        """That of all strategies, with ``rate`` for the adapter."""
+        return multiply_rate(super().optimizer(learner), learner, self.rate)
 
     def penalty(self, learner: Learner) -> Tensor | None:
         """The penalty as written above."""

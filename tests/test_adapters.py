@@ -278,7 +278,7 @@ def test_a_scale_of_0_is_a_frozen_backbone_bit_for_bit(open_tiny: OpenStudy, mod
 
 
 @pytest.mark.parametrize(
-    "change", [{"rank": 2}, {"alpha": 4.0}, {"dropout": 0.5}, {"mode": "merge"}, {"target": "attention"}]
+    "change", [{"rank": 2}, {"alpha": 4.0}, {"dropout": 0.5}, {"mode": "merge"}, {"target": "attention"}, {"rate": 2.0}]
 )
 def test_every_setting_acts(open_tiny: OpenStudy, change: dict[str, object]) -> None:
     study = open_tiny(["naive"], ["training.epochs=1"])
