@@ -270,6 +270,26 @@ class NoGaps(L2Anchor):
         return nn.functional.cross_entropy(rows.logits.float(), rows.targets)
 
 
+@dataclass(frozen=True)
+class NoSharing(L2Anchor):
+    """Takes it that every stage has a head of its own. Keeps: as L2. Costs: as L2."""
+
+    def before_stage(self, learner: Learner, stage: Stage) -> None:
+        super().before_stage(learner, stage)
+        if stage.index and len(learner.heads) == 1 and stage.tasks[0].own is None:
+            raise ValueError(f"the head of stage {stage.index + 1} is trained already")
+
+
+@dataclass(frozen=True)
+class Shrinks(L2Anchor):
+    """Pulls whole heads to 0 after each step. Keeps: as L2. Costs: as L2."""
+
+    def after_step(self, learner: Learner) -> None:
+        with torch.no_grad():
+            for name in learner.heads.get("growing", ()):
+                learner.model.get_parameter(name).mul_(0.99)
+
+
 BREAKERS: Mapping[str, Strategy] = {
     "settings_are_held_to_their_bounds": NoBounds(),
     "settings_are_documented": NoHelp(),
@@ -317,6 +337,8 @@ BREAKERS: Mapping[str, Strategy] = {
     "survives_few_examples": NoFew(),
     "survives_one_class": NoClass(),
     "survives_examples_without_rows": NoGaps(),
+    "survives_a_shared_head": NoSharing(),
+    "survives_a_growing_head": Shrinks(),
 }
 """Check -> a strategy that fails it."""
 

@@ -1,4 +1,4 @@
-"""Streams at the edge of what there is: one example, one class, no labels."""
+"""Streams at the edge of what there is: one example, one class, no labels, one head for all tasks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from benchmark.conformance.bench import Bench, tensors, where
 from benchmark.conformance.conduct import require_finite
-from benchmark.conformance.core import NotApplicable, rule
+from benchmark.conformance.core import NotApplicable, Violation, rule
 from benchmark.conformance.points import point_problem, point_task
-from benchmark.conformance.runs import run
+from benchmark.conformance.problem import Problem
+from benchmark.conformance.runs import Trace, groups_of, run
 from strategies.base import Training
 from strategies.naive import Naive
 from tasks.base import Task
 
 
-def _survives(bench: Bench, name: str, tasks: Sequence[Task], training: Training) -> None:
-    """A run over these tasks ends, with finite weights and state."""
+def _survives(bench: Bench, name: str, tasks: Sequence[Task], training: Training) -> tuple[Problem, Trace]:
+    """A run over these tasks ends, with finite weights and state; returns it."""
     problem = point_problem(tasks, training, name)
     body, layers = problem.body()
     try:
@@ -23,8 +24,10 @@ def _survives(bench: Bench, name: str, tasks: Sequence[Task], training: Training
     except ValueError as error:
         raise NotApplicable(f"it refuses them: {error}") from error
     run(problem, Naive())
-    for point in run(problem, bench.strategy).points:
+    trace = run(problem, bench.strategy)
+    for point in trace.points:
         require_finite({**point.weights, **tensors(point.state)}, f"{name}, {where(point)}")
+    return problem, trace
 
 
 @rule("a batch of one: a variance of nothing, a squeezed dimension", "points")
@@ -53,3 +56,28 @@ def survives_examples_without_rows(bench: Bench) -> None:
     """It trains on and looks back at examples of which every label is ignored."""
     tasks = [point_task("gaps", 9, ignored=(2, 5)), point_task("more", 9, ignored=(0,)), point_task("full", 6)]
     _survives(bench, "no rows", tasks, Training(batch_size=4, learning_rate=0.01))
+
+
+@rule("domain-incremental streams: a head taken to be new, or one a task", "points")
+def survives_a_shared_head(bench: Bench) -> None:
+    """It trains tasks that share a head."""
+    tasks = [point_task(name, 9, head="shared") for name in ("here", "there", "elsewhere")]
+    _survives(bench, "one head for all tasks", tasks, Training(batch_size=4, learning_rate=0.01))
+
+
+@rule("class-incremental streams: averages, anchors or old logits that reach classes nobody has taught", "points")
+def survives_a_growing_head(bench: Bench) -> None:
+    """It trains a head whose classes come with the stages; those that have not come keep their bits."""
+    owned = {"low": (0, 1), "middle": (2, 3), "high": (4, 5)}
+    tasks = [point_task(name, 9, classes=6, head="growing", own=own) for name, own in owned.items()]
+    training = Training(batch_size=4, learning_rate=0.01, weight_decay=0.1)
+    problem, trace = _survives(bench, "a head that grows", tasks, training)
+    start, groups = dict(problem.model.named_parameters()), groups_of(problem, bench.strategy)
+    for point in trace.points:
+        closed = [
+            row for group in groups[point.stage + 1 :] for task in group if task.own is not None for row in task.own
+        ]
+        for name in problem.heads["growing"]:
+            moved = (point.weights[name][closed] != start[name][closed]).sum().item()
+            if moved:
+                raise Violation(f"{where(point)} moved {moved} weights of classes that no stage has taught yet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmark.conformance.problem import Problem
+from benchmark.growing import GrowingHead
 from benchmark.seeding import generator
 from strategies.base import Example, Training
 from tasks.base import IGNORED, Rows, Task
@@ -119,15 +120,22 @@ class PointTask:
 class Network(nn.Module):
     """Three layers with dropout, and a head for each task."""
 
-    def __init__(self, heads: Mapping[str, int]) -> None:
-        """Weights depend on nothing but the heads."""
+    def __init__(self, heads: Mapping[str, int], growing: Collection[str] = ()) -> None:
+        """Weights depend on nothing but the heads.
+
+        Args:
+            heads: Head -> its classes.
+            growing: Heads whose classes come with the stages.
+        """
         super().__init__()
         layers: list[tuple[str, nn.Module]] = [("embeddings", nn.Linear(INPUTS, WIDTH)), ("act", nn.Tanh())]
         for number in (1, 2):
             layers += [(f"layer{number}", nn.Linear(WIDTH, WIDTH)), (f"act{number}", nn.Tanh())]
             layers += [(f"dropout{number}", nn.Dropout(0.2))]
         self.body = nn.Sequential(OrderedDict(layers))
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, classes) for name, classes in heads.items()})
+        self.heads = nn.ModuleDict(
+            {name: (GrowingHead if name in growing else nn.Linear)(WIDTH, many) for name, many in heads.items()}
+        )
         with torch.no_grad():
             for name, value in self.named_parameters():
                 value.copy_(torch.randn(value.shape, generator=generator("points", name)) * 0.4)
@@ -139,7 +147,14 @@ class Network(nn.Module):
         return Rows(logits[labelled], batch.labels[labelled], labelled.nonzero()[:, 0])
 
 
-def point_task(name: str, examples: int, classes: int = CLASSES, ignored: Sequence[int] = (), head: str = "") -> Task:
+def point_task(
+    name: str,
+    examples: int,
+    classes: int = CLASSES,
+    ignored: Sequence[int] = (),
+    head: str = "",
+    own: tuple[int, ...] | None = None,
+) -> Task:
     """A task that can be learned in part: the class is that of the nearest of some random directions.
 
     Args:
@@ -148,21 +163,24 @@ def point_task(name: str, examples: int, classes: int = CLASSES, ignored: Sequen
         classes: Number of them.
         ignored: Positions of training examples that have no label.
         head: Default: the task's name.
+        own: Which of the classes are the task's, where others teach the rest of the head; default: all.
     """
+    named = own or tuple(range(classes))
 
     def split(part: str, count: int, unlabelled: Sequence[int]) -> PointSplit:
         x = torch.randn(count, INPUTS, generator=generator("points", name, part))
-        directions = torch.randn(INPUTS, classes, generator=generator("directions", name))
-        labels = (x @ directions).argmax(dim=1).tolist()
+        directions = torch.randn(INPUTS, len(named), generator=generator("directions", name))
+        labels = [named[place] for place in (x @ directions).argmax(dim=1).tolist()]
         rows = [(x[place], IGNORED if place in unlabelled else label) for place, label in enumerate(labels)]
         return PointSplit(rows, np.ones(count, dtype=np.int64))
 
-    return cast(Task, PointTask(name, split("train", examples, ignored), split("test", 6, ()), classes, head))
+    return cast(Task, PointTask(name, split("train", examples, ignored), split("test", 6, ()), classes, head, own))
 
 
 def point_problem(tasks: Sequence[Task], training: Training | None = None, name: str = "points") -> Problem:
     """Tasks on points and a network for them."""
-    model = Network({task.head: cast(PointTask, task).classes for task in tasks})
+    growing = {task.head for task in tasks if task.own}
+    model = Network({task.head: cast(PointTask, task).classes for task in tasks}, growing)
     layers = {"embeddings": "embeddings", "layer 1": "layer1", "layer 2": "layer2"}
     return Problem(
         name=name,

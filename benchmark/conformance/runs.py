@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.checkpoints import Keeper, Stopped, changed_weights, restore_weights, tensors_of
 from benchmark.conformance.problem import Problem
+from benchmark.growing import open_classes
 from benchmark.loop import finish_stage, make_stage, select_trainable, train_stage
 from benchmark.store import Store
 from benchmark.team import Team
@@ -277,6 +278,8 @@ class _Walk:
 
     def _train(self, stage: Stage, tasks: list[Task], keeper: Keeper | None) -> list[float]:
         select_trainable(self.learner, {task.head for task in tasks})
+        groups = groups_of(self.problem, self.strategy)
+        open_classes(self.learner.model, [task for group in groups[: stage.index + 1] for task in group])
         with self._recording(stage.index):
             return train_stage(self.learner, self.strategy, stage, tasks, self.team, self.recorder, keeper).losses
 

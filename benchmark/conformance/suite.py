@@ -65,6 +65,8 @@ CHECKS: tuple[Check, ...] = (
     edges.survives_few_examples,
     edges.survives_one_class,
     edges.survives_examples_without_rows,
+    edges.survives_a_shared_head,
+    edges.survives_a_growing_head,
 )
 """Every rule, in the order of the table: what is said, what is done in runs, what is kept, what is learned, edges."""
 
