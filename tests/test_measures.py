@@ -44,7 +44,7 @@ BY_HAND = {
     "remembering": 1 - 0.05 / 3,
     "forward_transfer": (0.05 + 0.20) / 2,
     "forward_transfer_over_all": (0.05 + 0.20) / 3,
-    "forward_transfer_independent": (0.0 - 0.05 + 0.05) / 3,
+    "forward_transfer_independent": (-0.05 + 0.05) / 2,
     "zero_shot": (0.25 + 0.20 + 0.50) / 3,
     "intransigence": (0.05 + 0.10 + 0.10) / 3,
     "intransigence_last": 0.10,
@@ -169,4 +169,14 @@ def test_what_holds_of_every_matrix(sequence: tuple[Any, list[int], list[float]]
     learning = found["learning_accuracy"]
     assert learning is not None
     assert found["intransigence"] == pytest.approx(np.mean(joint) - learning)
-    assert found["forward_transfer_independent"] == pytest.approx(learning - np.mean(joint))
+    later = [t for t, row in enumerate(learned_at) if row > 1]
+    ahead = [scores[learned_at[t], t] - joint[t] for t in later]
+    assert found["forward_transfer_independent"] == (pytest.approx(np.mean(ahead)) if later else None)
+
+
+def test_the_documentation_has_every_measure_with_its_formula_and_source() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert list(rows) == [measure.name for measure in MEASURES]
+    for measure in MEASURES:
+        assert f"| {measure.formula} | {measure.better} | {measure.source or '–'} |" in rows[measure.name]
