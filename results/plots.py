@@ -120,6 +120,8 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
     labels = ["learning accuracy (0 to 1) ↑"]
     if any(not variant.is_sequence for variant in shown):
         labels.append("★ trained together: final average")
+    if any(len(variant.finished) > 1 for variant in shown):
+        labels.append("lines: 95 % intervals of the means")
     labels += [wrap(f"undefined: {', '.join(undefined)}", 44)] if undefined else []
     axes.set_xlabel("\n".join(labels))
     axes.set_ylabel(f"retention of {shorten(probe, 24)} ↑\n({shorten(measure, 24)}, 1 = as pretrained)")

@@ -38,16 +38,16 @@ def made(runs: list[Run], choice: Choice | None = None) -> Summary:
 
 
 def test_csv_holds_mean_deviation_interval_iqm_and_runs() -> None:
-    table = table_of(RUNS).set_index("strategy")
+    lines = {line["strategy"]: line for line in table_of(RUNS).to_dict("records")}
     for name, given in GIVEN.items():
         sure = estimate(given)
-        row = table.loc[name]
+        row = lines[name]
         assert (row["runs"], row["failed"]) == (3, 0)
         assert row["final_average"] == pytest.approx(statistics.mean(given))
         assert row["final_average_std"] == pytest.approx(statistics.stdev(given))
         assert (row["final_average_low"], row["final_average_high"]) == pytest.approx((sure.low, sure.high))
         assert row["final_average_iqm"] == pytest.approx(sure.iqm)
-    assert table["rank"].to_dict() == {"best": 1, "middle": 2, "alike": 2}
+    assert {name: line["rank"] for name, line in lines.items()} == {"best": 1, "middle": 2, "alike": 2}
 
 
 def test_a_single_run_has_no_interval_no_rank_and_a_note_says_why() -> None:
@@ -153,8 +153,8 @@ def test_rows_by_backbone_stand_together_and_are_ranked_apart(tmp_path: Path) ->
 
 def test_pairs_say_how_sure_and_how_many_more() -> None:
     found = made(RUNS)
-    table = pairs_table(found).set_index(["first", "second"])
-    clear, close = table.loc[("best", "middle")], table.loc[("alike", "middle")]
+    lines = {(line["first"], line["second"]): line for line in pairs_table(found).to_dict("records")}
+    clear, close = lines["best", "middle"], lines["alike", "middle"]
     assert clear["separated"] and not close["separated"]
     assert clear["difference"] == pytest.approx(0.19)
     assert clear["low"] > 0 > close["low"] and close["high"] > 0
