@@ -13,6 +13,8 @@ from results.record import Run
 
 MAIN = "final_average"
 """What strategies are ranked by unless another measure is asked for."""
+TOKEN_PROBABILITY = "token_probability"
+"""What probes and tasks of language modelling call exp(-mean nats a token), which is 1 / perplexity."""
 _SCORES = (MAIN, "learning_accuracy", "forgetting", "backward_transfer")
 
 
@@ -32,7 +34,7 @@ def named_columns(runs: Sequence[Run]) -> dict[str, Column]:
     columns += [
         make(*probe) for make in (retention_column, _change_column, _loss_column) for probe in main_measures(runs)
     ]
-    columns += _costs(runs)
+    columns += _perplexities(runs) + _costs(runs)
     return {column.name: column for column in columns}
 
 
@@ -48,8 +50,13 @@ def default_names(runs: Sequence[Run], costs: bool = True) -> list[str]:
     names += [column.name for column in INSIDE_COLUMNS] if any(run.curves for run in runs) else []
     if costs:
         names += [retention_column(*probe).name for probe in main_measures(runs)]
-        names += [column.name for column in _costs(runs)]
+        names += [column.name for column in [*_perplexities(runs), *_costs(runs)]]
     return names
+
+
+def _perplexities(runs: Sequence[Run]) -> list[Column]:
+    """One for every probe of language modelling."""
+    return [_perplexity_column(probe) for probe, measure in main_measures(runs) if measure == TOKEN_PROBABILITY]
 
 
 def _costs(runs: Sequence[Run]) -> list[Column]:
@@ -107,6 +114,19 @@ def _loss_column(probe: str, measure: str) -> Column:
         spread=True,
         source="Luo et al. 2023",
         undefined="where the probe was not measured, or the pretrained model has 0",
+    )
+
+
+def _perplexity_column(probe: str) -> Column:
+    return Column(
+        f"perplexity_{probe}",
+        f"perplexity\n{probe}",
+        "↓",
+        f"exp of the mean nats a token of the probe {probe} at the end",
+        lambda run: metrics.perplexity(run.probes, probe, TOKEN_PROBABILITY),
+        lambda value: f"{value:,.1f}",
+        spread=True,
+        undefined="where the probe was not measured",
     )
 
 

@@ -284,6 +284,15 @@ def retention(probes: ProbeRows, probe: str, measure: str) -> float | None:
     return after / before
 
 
+def perplexity(probes: ProbeRows, probe: str, measure: str) -> float | None:
+    """1 / the last row of a measure that is exp(-mean nats a token); in [1, inf), smaller is better.
+
+    None when the row lacks the measure, or it is 0.
+    """
+    after = probes[-1].get(probe, {}).get(measure)
+    return 1.0 / after if after else None
+
+
 def probe_change(probes: ProbeRows, probe: str, measure: str) -> float | None:
     """Last row of a probe's measure minus its row 0, in the measure's unit, larger is better.
 

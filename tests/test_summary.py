@@ -13,10 +13,11 @@ import pytest
 from benchmark.cli import main
 from benchmark.commands import report as command
 from results import report, summary
+from results.all_columns import default_names, named_columns
 from results.data import as_json
 from results.groups import Group
 from results.pairs import pairs_table, pairs_text
-from results.record import Order, Run
+from results.record import FinishedRun, Order, Run
 from results.statistics import estimate
 from results.summary import SPLITS, Choice, Summary
 from tests.results_fixtures import TASKS, make_run, table_of, text_of
@@ -234,3 +235,12 @@ def test_many_protocols_have_no_figures_unless_asked_for(tmp_path: Path) -> None
     assert report.build(runs[1:]).drawn and not report.build(runs[1:], figures="none").drawn
     written = report.write(report.build(runs), tmp_path)
     assert not [path for path in written if path.suffix in (".png", ".svg")]
+
+
+def test_probes_of_language_modelling_show_their_perplexity_at_the_end() -> None:
+    probes = [{"news_causal_lm": {"token_probability": value}} for value in (0.05, 0.04, 0.03, 0.025)]
+    run = make_run(probes=probes)
+    columns = named_columns([run])
+    assert columns["perplexity_news_causal_lm"].value(FinishedRun(run)) == pytest.approx(40.0)
+    assert "perplexity_news_causal_lm" in default_names([run])
+    assert not any(name.startswith("perplexity") for name in default_names([make_run()]))
