@@ -6,28 +6,28 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from benchmark import bisection
+from results.record import Run
 from tests.command import Retain, caller, is_one_line
 from tests.compared_runs import version
+from tests.results_fixtures import make_run
 
 ROOT = Path(__file__).parents[1]
 
-PROGRAM = f"""
-import sys
+PROGRAM = """
+import shutil, sys
 from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-from tests.compared_runs import version
-quality, noise = map(float, Path("quality.txt").read_text().split())
-if quality < 0:
+made = Path("made.txt").read_text()
+if not made:
     sys.exit(3)
-for run in version(int(noise), (0, 1, 2), drop=quality):
-    run.save(Path(sys.argv[1]) / f"naive-{{run.seed}}.json")
+shutil.copytree(made, sys.argv[1], dirs_exist_ok=True)
 """
-"""What each commit of the repository holds in place of `retain`: it writes the records of a run."""
+"""What each commit of the repository holds in place of `retain`: it leaves the records that the commit says."""
 
 
 def git(folder: Path, *command: str) -> str:
@@ -47,19 +47,24 @@ def repository(tmp_path: Path) -> tuple[Path, list[str]]:
     folder.mkdir()
     git(folder, "init", "-q")
     (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-    for number, quality in enumerate([0, 0, -1, 0, 0.2, 0.2]):
-        (folder / "quality.txt").write_text(f"{quality} {number}", encoding="utf-8")
+    for number, drop in enumerate([0, 0, None, 0, 0.2, 0.2]):
+        made = "" if drop is None else str(save(tmp_path / f"made-{number}", version(number, drop=drop)))
+        (folder / "made.txt").write_text(made, encoding="utf-8")
         git(folder, "add", "-A")
         git(folder, "commit", "-q", "-m", f"change {number}")
         commits.append(git(folder, "rev-parse", "HEAD").strip())
     return folder, commits
 
 
+def save(folder: Path, runs: Sequence[Run]) -> Path:
+    for run in runs:
+        run.save(folder / f"naive-{run.seed}.json")
+    return folder
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    for run in version(100):
-        run.save(tmp_path / "base" / f"naive-{run.seed}.json")
-    return tmp_path / "base"
+    return save(tmp_path / "base", version(100))
 
 
 def step(*more: str) -> list[str]:
@@ -172,16 +177,8 @@ def test_a_run_that_newly_fails_is_skipped_or_bad(
     repository: tuple[Path, list[str]], base: Path, monkeypatch: pytest.MonkeyPatch, retain: Retain, tmp_path: Path
 ) -> None:
     at(repository, 0, monkeypatch)
-    failing = tmp_path / "failing.py"
-    failing.write_text(
-        PROGRAM.replace("version(int(noise), (0, 1, 2), drop=quality)", "version(0, (0,), failed_stage=1)")
-        .replace("    run.save", "    run = run.model_copy(update={'costs': run.costs[:1]})\n    run.save")
-        .replace("version(0, (0,), failed_stage=1)", "[make_run('naive', 0, tasks='abc', failed_stage=1)]")
-        .replace("from tests.compared_runs import version", "from tests.results_fixtures import make_run")
-        + "\nsys.exit(1)\n",
-        encoding="utf-8",
-    )
-    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(failing))} {{out}}"
+    save(tmp_path / "failed", [make_run("naive", 0, tasks="abc", failed_stage=1)])
+    command = f"cp {shlex.quote(str(tmp_path / 'failed'))}/* {{out}}; exit 1"  # as `retain run` ends
     code, out, error = retain("bisect-step", base, "--run", command)
     assert code == 125 and "naive, seed 0, fails" in error and "1 regression" in out
     assert retain("bisect-step", base, "--run", command, "--failed", "bad")[0] == 1
