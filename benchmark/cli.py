@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from benchmark.commands import check, fetch, keep, look, report, run
+from benchmark.commands import bisect_step, check, compare, fetch, keep, look, report, run, track
 from benchmark.console import complain, say
 from benchmark.errors import UserError, unknown
 
-COMMANDS = (run, fetch, look, check, keep, report)
+COMMANDS = (run, fetch, look, check, keep, report, compare, track, bisect_step)
 """In the order in which the help lists them."""
 
 
@@ -49,12 +49,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         complain(f"retain: {message}; see {self.prog} --help")
-        self.exit(2)
+        self._end()
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             complain(f"retain: {unknown(action.dest, str(value), map(str, action.choices))}")
-            self.exit(2)
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """A command whose exit codes somebody else gives a meaning declares its own for a mistake."""
+        self.exit(self.get_default("mistake") or 2)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -74,8 +74,13 @@ def markdown(table: TextTable) -> str:
     lines = [f"## {_escape_markdown(table.title)}", "", _markdown_row(table.headers)]
     lines.append("|" + "|".join([":--", *["--:"] * (len(table.headers) - 1)]) + "|")
     lines += [_markdown_row(row) for row in table.rows]
-    lines += ["", *(f"- {_escape_markdown(note)}" for note in [*table.failures, *table.notes])]
+    lines += ["", bullets([*table.failures, *table.notes])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """Lines as a Markdown list, each as it would be read and nothing in it a format."""
+    return "\n".join(f"- {_escape_markdown(line)}" for line in lines)
 
 
 def latex(table: TextTable, label: str) -> str:
