@@ -152,6 +152,33 @@ def hub_needs(suite: str) -> list[str]:
     return list(dict.fromkeys([*needed, *(f"models/{hub}" for hub in hubs if hub)]))
 
 
+def needs_text(suite: str) -> str:
+    """What a suite needs of the hub, in words."""
+    try:
+        needed = hub_needs(suite)
+    except UserError as error:
+        return f"can't be run: {error}"
+    return f"needs the model hub ({', '.join(needed)})" if needed else "needs no hub"
+
+
+def checked(name: str, paper: object) -> Paper:
+    """What an entry point names, if it is a paper that can be used.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(paper, Paper):
+        raise ValueError("it is no results.papers.base.Paper")
+    if paper.name != name or not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        raise ValueError(f"its paper is named '{paper.name}': paper and entry point must have the same name")
+    if any(known.name == name for known in PAPERS):
+        raise ValueError(f"a shipped paper is named '{name}'")
+    for table in paper.tables:
+        if any(len(row.figures) != len(table.metrics) for row in table.rows):
+            raise ValueError(f"table '{table.name}': every row needs a figure for each of {len(table.metrics)} metrics")
+    return paper
+
+
 def _tasks_of(stream: object) -> list[str]:
     match stream:
         case str():
@@ -196,36 +223,9 @@ def _plugins(path: tuple[str, ...]) -> tuple[tuple[Paper, ...], tuple[Broken, ..
     for plugin in plugins:
         try:
             paper = load(plugin)
-            found.append(_checked(plugin.name, paper))
+            found.append(checked(plugin.name, paper))
         except Unusable as error:
             flaws.append(error.broken)
         except ValueError as error:
             flaws.append(Broken(plugin, str(error)))
     return tuple(found), tuple(flaws)
-
-
-def _checked(name: str, paper: object) -> Paper:
-    """What an entry point names, if it is a paper that can be used.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(paper, Paper):
-        raise ValueError("it is no results.papers.base.Paper")
-    if paper.name != name or not re.fullmatch(r"[\w-]+", name, re.ASCII):
-        raise ValueError(f"its paper is named '{paper.name}': paper and entry point must have the same name")
-    if any(known.name == name for known in PAPERS):
-        raise ValueError(f"a shipped paper is named '{name}'")
-    for table in paper.tables:
-        if any(len(row.figures) != len(table.metrics) for row in table.rows):
-            raise ValueError(f"table '{table.name}': every row needs a figure for each of {len(table.metrics)} metrics")
-    return paper
-
-
-def needs_text(suite: str) -> str:
-    """What a suite needs of the hub, in words."""
-    try:
-        needed = hub_needs(suite)
-    except UserError as error:
-        return f"can't be run: {error}"
-    return f"needs the model hub ({', '.join(needed)})" if needed else "needs no hub"

@@ -186,7 +186,10 @@ def _orders_text(one: Comparison) -> TextTable:
     ]
     headers = ["published order", "ours", "published\nby, %", "ours\nby, %", "its 95 %\ninterval", "p (Holm)", "over"]
     lines = ["Which row is above which, among our own runs: it reproduces no figure."]
-    lines += ["Pairs that the paper itself does not tell apart are left out."]
+    if any(figure.spread for row in one.table.rows for figure in row.figures):
+        lines += ["Pairs that the paper's own spread does not tell apart are left out."]
+    else:
+        lines += ["The source gives no spread, so every difference of its figures is taken for a claim, however small."]
     return TextTable(_title("order of rows", one), headers, rows, failures=lines)
 
 

@@ -14,6 +14,7 @@ from benchmark.papers import (
     PAPER_GROUP,
     all_papers,
     broken_papers,
+    checked,
     exact_plans,
     hub_needs,
     nearest_plans,
@@ -24,7 +25,9 @@ from benchmark.suite import Overrides, load_suites
 from benchmark.suite_files import suite_names, suite_text
 from results.papers import PAPERS
 from results.papers.base import Paper, Table
+from results.record import load_all
 from results.reproduction import compare_paper
+from results.reproduction_measures import show
 from results.reproduction_order import OrderVerdict
 from tasks.catalogue import PROBES, TASKS
 from tasks.streams import STREAMS
@@ -261,6 +264,10 @@ def test_papers_are_listed_and_shown(retain: Retain) -> None:
     assert "DSC: can't be run: its reviews are not among the tasks here" in shown
     assert "retain reproduce pycontinual --run" in shown
     assert retain("reproduce", "pycontinual") == (0, shown, "")
+    _, both, _ = retain("reproduce", "ewc-fisher")
+    assert both.startswith(retain("show", "ewc-fisher")[1])
+    assert "Split MNIST, figures, beside NOT THE SAME, but the nearest: docs/strategies.md" in both
+    assert both.endswith("figures: not comparable 12\norder of rows: same 10\n")
 
 
 @pytest.mark.parametrize(
@@ -374,3 +381,34 @@ def test_a_package_can_bring_a_paper(retain: Retain, tmp_path: Path, monkeypatch
         assert "other of made-papers 1.0 can't be used" in retain("list", "papers")[1]
         code, _, said = retain("reproduce", "other")
         assert code == 2 and is_one_line(said)
+
+
+def test_the_paper_of_the_documentation_is_one() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    paper = checked("ours-2026", names["OURS"])
+    (plan,) = exact_plans(paper)
+    assert plan.command == "retain run newsgroups10 --strategies naive,ewc --set ewc.fisher=empirical"
+
+
+def test_the_documentation_lists_every_paper_and_its_figures_are_those_of_the_records() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    assert all(f"| `{paper.name}` |" in page for paper in PAPERS)
+    found = compare_paper(paper_of("pycontinual"), load_all([ROOT / "results" / "reference" / "newsgroups10"]))
+    rows = re.findall(
+        r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| not comparable: ", page, re.MULTILINE
+    )
+    stated = {
+        (label, metric): pair
+        for label, *four in rows
+        for metric, pair in zip(("accuracy", "macro-F1"), (four[:2], four[2:]), strict=True)
+    }
+    computed = {
+        (row.row.label, row.metric.name): [show(row.figure.value), show(row.ours.mean)]
+        for one in found.comparisons
+        for row in one.rows
+        if row.ours is not None
+    }
+    assert stated == computed

@@ -57,14 +57,22 @@ def _reproduce(options: argparse.Namespace) -> int | None:
             raise UserError(f"--{flag.replace('_', '-')} of reproduce is for what it runs: add --run or --dry-run")
     runs = read_runs(options.runs)
     if not runs and options.out is None:
-        from benchmark.show_paper import paper_page
-
-        print_result(paper_page(paper))
+        print_result(_published(paper))
         return None
     folder = options.out or _beside(options.runs[0])
     check_writable(folder)
     print_result(_compared(paper, runs, folder))
     return None
+
+
+def _published(paper: Paper) -> str:
+    """What there is without any record: the published figures, what can be run, and figures of ours that a page has."""
+    from benchmark.show_paper import paper_page
+    from results.reproduction import compare_paper
+    from results.reproduction_tables import console_text
+
+    stated = compare_paper(paper, [])
+    return "\n\n\n".join([paper_page(paper), *([console_text(stated)] if stated.comparisons else [])])
 
 
 def _run(options: argparse.Namespace, paper: Paper) -> int:
