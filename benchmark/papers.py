@@ -24,6 +24,8 @@ from tasks.streams import STREAMS
 PAPER_GROUP = "retain.papers"
 """Group of entry points ``NAME = package.module:PAPER`` to a `results.papers.base.Paper`."""
 
+NO_HUB = "needs no hub"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,11 +69,14 @@ def broken_papers() -> tuple[Broken, ...]:
 
 
 def find_paper(name: str) -> Paper:
-    """The paper of this name.
+    """The paper of this name. Plugins are imported only if it is no shipped one.
 
     Raises:
         UserError: there is none, or the plugin of that name is broken.
     """
+    for paper in PAPERS:
+        if paper.name == name:
+            return paper
     for paper in all_papers():
         if paper.name == name:
             return paper
@@ -144,11 +149,11 @@ def hub_needs(suite: str) -> list[str]:
         UserError: there is no such suite, or it names what is unknown.
     """
     raw = parse_suite(suite_text(suite), suite)
-    files: list[DataFiles] = [find_task(task).spec.source.archive for task in _tasks_of(raw["stream"])]
+    files: list[DataFiles] = [find_task(task).spec.source.archive for task in _tasks_of(raw.get("stream"))]
     files += [probe.source.archive for probe in PROBES if probe.name in (raw.get("probes") or ())]
     needed = [f"{one.repo_type}s/{one.repository}" for one in files if isinstance(one, HubFiles)]
-    named = raw["backbone"] if isinstance(raw["backbone"], list) else [raw["backbone"]]
-    hubs = [resolve_backbone(name).hub for name in named]
+    named = raw.get("backbone")
+    hubs = [resolve_backbone(str(name)).hub for name in (named if isinstance(named, list) else [named])]
     return list(dict.fromkeys([*needed, *(f"models/{hub}" for hub in hubs if hub)]))
 
 
@@ -158,7 +163,7 @@ def needs_text(suite: str) -> str:
         needed = hub_needs(suite)
     except UserError as error:
         return f"can't be run: {error}"
-    return f"needs the model hub ({', '.join(needed)})" if needed else "needs no hub"
+    return f"needs the model hub ({', '.join(needed)})" if needed else NO_HUB
 
 
 def checked(name: str, paper: object) -> Paper:

@@ -19,6 +19,7 @@ from benchmark.registry import broken_strategies, strategy_names, strategy_plugi
 from benchmark.show_backbone import backbone_rows
 from benchmark.show_paper import paper_page
 from benchmark.suite_files import parse_suite, suite_names, suite_text
+from results.papers import PAPERS
 from tasks.catalogue import PROBES, TASKS
 from tasks.sources.archive import DataFiles, HubFiles, LocalFiles
 from tasks.spec import ProbeSpec, TaskSpec
@@ -73,9 +74,10 @@ def describe(name: str) -> str:
         from benchmark.show_strategy import strategy_page
 
         found.append(strategy_page(name))
-    found += [paper_page(paper) for paper in all_papers() if paper.name == name]
-    if not found:  # plugins' tasks last, since they must be imported
+    found += [paper_page(paper) for paper in PAPERS if paper.name == name]
+    if not found:  # plugins' tasks and papers last, since they must be imported
         found = [task_page(entry) for entry in all_tasks() if entry.spec.name == name]
+        found += [paper_page(paper) for paper in all_papers() if paper.name == name]
     if not found and ("/" in name or (Path(name) / "config.json").is_file()):
         found = [_backbone(_model(name))]
     if not found:

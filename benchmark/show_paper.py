@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmark.layout import fill, section
-from benchmark.papers import Plan, exact_plans, hub_needs, nearest_plans, needs_text
+from benchmark.papers import NO_HUB, Plan, exact_plans, nearest_plans, needs_text
 from results.papers.base import Paper, Table
 
 
@@ -39,7 +39,7 @@ def _rest(paper: Paper, table: Table) -> Iterator[str]:
         yield f"  nearest to {table.name}, NOT THE SAME: {plan.command}: {needs_text(plan.suite)}: {plan.nearest}"
     for stated in table.stated:
         yield f"  nearest to {table.name}, NOT THE SAME: {stated.command} (in {stated.page}): {stated.why}"
-    if not table.nearest and not table.stated and (not table.suite or hub_needs(table.suite)):
+    if not table.nearest and not table.stated and (not table.suite or needs_text(table.suite) != NO_HUB):
         yield f"  nothing here is near {table.name}"
 
 

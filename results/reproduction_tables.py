@@ -47,13 +47,11 @@ def texts(found: Reproduction) -> Iterator[TextTable]:
 
 
 def summary(found: Reproduction) -> str:
-    """How often each verdict was given, in a line or two."""
-    rows = [row.verdict for one in found.comparisons for row in one.rows]
-    orders = [order.verdict for one in found.comparisons for order in one.orders]
-    counted = ", ".join(f"{verdict} {rows.count(verdict)}" for verdict in Verdict if verdict in rows)
-    ordered = ", ".join(f"{verdict} {orders.count(verdict)}" for verdict in OrderVerdict if verdict in orders)
-    lines = [f"figures: {counted or 'none compared'}"] + ([f"order of rows: {ordered}"] if ordered else [])
-    return "\n".join([*lines, *(f"left out, no table is about it: {title}" for title in found.left_out)])
+    """How often each verdict was given, in a line or two, and which runs no table is about."""
+    lines = [
+        f"{what}: {', '.join(f'{verdict} {count}' for verdict, count in counts)}" for what, counts in _verdicts(found)
+    ]
+    return "\n".join([*lines, *_left_out(found)]) or "nothing to compare"
 
 
 def console_text(found: Reproduction) -> str:
@@ -65,7 +63,7 @@ def write_reproduction(found: Reproduction, folder: Path) -> list[Path]:
     """Writes Markdown, CSV (figures, and the order of rows) and JSON; returns the files."""
     paper = found.paper
     parts = [f"# {paper.title}\n", *(render.markdown(published_text(table)) for table in paper.tables)]
-    parts += [*map(render.markdown, texts(found)), *([summary(found) + "\n"] if found.comparisons else [])]
+    parts += [*map(render.markdown, texts(found)), render.markdown(_summary_text(found))]
     parts += ["\n".join(f"- {note}" for note in paper.notes) + "\n"] if paper.notes else []
     written = {
         f"{STEM}.md": "\n".join(parts),
@@ -144,6 +142,25 @@ def facts_of(protocol: Protocol) -> Iterator[tuple[str, str]]:
         yield name, NOT_SAID if value is None else f"{value:g}"
     yield "tuned", NOT_SAID if protocol.tuned is None else protocol.tuned or "nothing"
     yield from ((name, NOT_SAID) for name in protocol.unsaid)
+
+
+def _verdicts(found: Reproduction) -> list[tuple[str, list[tuple[str, int]]]]:
+    rows = [row.verdict for one in found.comparisons for row in one.rows]
+    orders = [order.verdict for one in found.comparisons for order in one.orders]
+    counted = [
+        ("figures", [(str(verdict), rows.count(verdict)) for verdict in Verdict if verdict in rows]),
+        ("order of rows", [(str(verdict), orders.count(verdict)) for verdict in OrderVerdict if verdict in orders]),
+    ]
+    return [(what, counts) for what, counts in counted if counts]
+
+
+def _left_out(found: Reproduction) -> list[str]:
+    return [f"left out, no table is about it: {title}" for title in found.left_out]
+
+
+def _summary_text(found: Reproduction) -> TextTable:
+    rows = [[f"{what}: {verdict}", str(count)] for what, counts in _verdicts(found) for verdict, count in counts]
+    return TextTable("Summary", ["verdict", "times"], rows, failures=_left_out(found))
 
 
 def _rows_text(one: Comparison) -> TextTable:

@@ -244,7 +244,7 @@ def test_a_record_that_is_not_text_is_one_line(retain: Retain, tmp_path: Path) -
         ["show", "bbc_news"],
         ["show", "all-MiniLM-L6-v2"],
     ]
-    + [["list", kind] for kind in ("suites", "streams", "tasks", "probes", "strategies", "backbones")],
+    + [["list", kind] for kind in ("suites", "streams", "tasks", "probes", "strategies", "backbones", "papers")],
     ids=" ".join,
 )
 def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:

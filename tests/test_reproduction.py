@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,7 +109,8 @@ def test_nothing_is_decided_where_it_hangs_on_what_the_spread_is() -> None:
 def test_one_run_has_a_difference_and_no_verdict() -> None:
     row = only(made_table(of_value(80)), runs_at([0.8]))
     assert row.verdict is Verdict.ONE_RUN
-    assert (row.difference, row.low, row.high) == (pytest.approx(0), None, None)
+    assert row.difference == pytest.approx(0)
+    assert (row.low, row.high) == (None, None)
     assert "one run" in console_text(compare_paper(made_paper(made_table(of_value(80))), runs_at([0.8])))
 
 
@@ -163,11 +165,11 @@ def test_moving_ours_by_more_than_the_interval_turns_reproduced_into_differs(
         assert judge(figure, runs, ours)[0] is verdict
 
 
-@pytest.mark.parametrize(("ours_n", "theirs_n"), [(3, 3), (5, 5), (3, 30)])
+@pytest.mark.parametrize(("ours_n", "theirs_n"), [(3, 3), (3, 30)])
 def test_equal_means_are_said_to_differ_in_one_case_of_twenty_at_most(ours_n: int, theirs_n: int) -> None:
     generator = np.random.default_rng(ours_n)
     found = []
-    for _ in range(2000):
+    for _ in range(1000):
         ours, theirs = generator.normal(70, 2, ours_n), generator.normal(70, 4, theirs_n)
         figure = of_value(float(theirs.mean()), float(theirs.std(ddof=1)), "std")
         found.append(judge(figure, theirs_n, mean_of(list(ours)))[0])
@@ -214,7 +216,8 @@ def test_numbers_of_examples_and_orders_have_to_be_the_papers() -> None:
     second = runs_at((0.6, 0.61, 0.62), order=order)
     row = only(made_table(of_value(70.5), protocol=both), [*runs_at(AT_80), *second])
     assert row.verdict is Verdict.REPRODUCED and row.ours is not None
-    assert (row.ours.runs, row.ours.mean) == (6, pytest.approx(70.5))
+    assert row.ours.runs == 6
+    assert row.ours.mean == pytest.approx(70.5)
     # Of a table of one order only the runs in that order count.
     first = replace(PROTOCOL, orders=(PROTOCOL.tasks,))
     row = only(made_table(of_value(80), protocol=first), [*runs_at(AT_80), *second])
@@ -263,6 +266,14 @@ def test_runs_of_other_tasks_are_left_out_and_named() -> None:
     assert "left out, no table is about it: short: mixed on minilm" in console_text(found)
     class_incremental = runs_at(AT_80, scenario="class-incremental")
     assert compare_paper(made_paper(made_table(of_value(80))), class_incremental).comparisons == ()
+
+
+def test_names_from_records_stay_text(tmp_path: Path) -> None:
+    hostile = [*runs_at(AT_80, backbone="<b>|x"), *runs_at(AT_80, tasks=("one", "two"), suite="<script>")]
+    write_reproduction(compare_paper(made_paper(made_table(of_value(80))), hostile), tmp_path)
+    text = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?<!\\)<(?:b|script)>", text) == []
+    assert "\\<script>" in text and "\\<b>\\|x" in text
 
 
 def test_a_stand_in_is_marked_everywhere_and_never_reproduces() -> None:
@@ -316,8 +327,7 @@ def test_where_smaller_is_better_the_smaller_stands_above() -> None:
 
 
 def test_rows_that_the_paper_does_not_tell_apart_claim_nothing() -> None:
-    spread = {"spread": 1.0, "kind": "interval"}
-    table = ordered(naive=of_value(70, **spread), freeze=of_value(71), joint=of_value(75), ewc=of_value(75))
+    table = ordered(naive=of_value(70, 1.0, "interval"), freeze=of_value(71), joint=of_value(75), ewc=of_value(75))
     pairs = {(one.label, other.label) for one, other in published_pairs(table, 0)}
     # naive and freeze are 1 apart, less than the spread that one has and the other is given.
     assert pairs == {("joint", "naive"), ("ewc", "naive"), ("joint", "freeze"), ("ewc", "freeze")}
@@ -335,17 +345,27 @@ def test_the_files_hold_what_the_terminal_shows(tmp_path: Path) -> None:
         "reproduction-order.csv",
         "reproduction.json",
     ]
-    frame = pd.read_csv(tmp_path / "reproduction.csv").set_index(["table", "row"])
-    assert list(frame.verdict) == ["not run", "not run", "reproduced", "reproduced"]
-    assert frame.loc[("made", "naive"), ["published", "spread", "published_runs"]].tolist() == [80, 1.5, 5]
-    assert frame.loc[("made", "naive"), "spread_kind"] == "sem"
-    assert frame.loc[("made", "naive"), "ours"] == pytest.approx(80)
-    assert frame.loc[("another", "naive"), "published"] == 80
-    order = pd.read_csv(tmp_path / "reproduction-order.csv")
-    assert order.loc[0, ["above", "below", "verdict"]].tolist() == ["joint", "naive", "same"]
+    rows = {(row["table"], row["row"]): row for row in _read(tmp_path / "reproduction.csv")}
+    assert [row["verdict"] for row in rows.values()] == ["not run", "not run", "reproduced", "reproduced"]
+    naive = rows["made", "naive"]
+    assert [naive[name] for name in ("published", "spread", "published_runs", "spread_kind")] == [
+        "80",
+        "1.5",
+        "5",
+        "sem",
+    ]
+    assert float(naive["ours"]) == pytest.approx(80)
+    assert rows["another", "naive"]["published"] == "80"
+    (order,) = _read(tmp_path / "reproduction-order.csv")
+    assert [order[name] for name in ("above", "below", "verdict")] == ["joint", "naive", "same"]
     raw = json.loads((tmp_path / "reproduction.json").read_text(encoding="utf-8"))
     assert raw["comparisons"][0]["rows"][1]["verdict"] == "reproduced"
     assert raw["paper"]["tables"][0]["rows"][1]["figures"][0] == {"value": 80, "spread": {"value": 1.5, "kind": "sem"}}
     text = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
     assert "| naive, accuracy | reproduced | 80.00 ± 1.50 |" in text
     assert "Reproduced: the 95 % interval of ours minus published holds zero" in text
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
