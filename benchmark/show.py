@@ -13,10 +13,13 @@ from benchmark.backbones import BACKBONES, BackboneSpec, resolve_backbone
 from benchmark.catalogue import Entry, all_tasks, broken_tasks
 from benchmark.errors import UserError, unknown
 from benchmark.layout import WIDTH, fill, unquoted
+from benchmark.papers import all_papers, broken_papers
 from benchmark.plugins import Broken, Unusable
 from benchmark.registry import broken_strategies, strategy_names, strategy_plugin, strategy_summary
 from benchmark.show_backbone import backbone_rows
+from benchmark.show_paper import paper_page
 from benchmark.suite_files import parse_suite, suite_names, suite_text
+from results.papers import PAPERS
 from tasks.catalogue import PROBES, TASKS
 from tasks.sources.archive import DataFiles, HubFiles, LocalFiles
 from tasks.spec import ProbeSpec, TaskSpec
@@ -32,7 +35,7 @@ _SCENARIOS: dict[Scenario, str] = {
 
 
 def listing(kind: str) -> str:
-    """One line for each suite, stream, task, probe, strategy or backbone; below, plugins that can't be used."""
+    """One line for each suite, stream, task, probe, strategy, backbone or paper; below, plugins that can't be used."""
     rows: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
         "suites": _suite_lines,
         "streams": lambda: map(_stream_line, STREAMS),
@@ -40,8 +43,9 @@ def listing(kind: str) -> str:
         "probes": lambda: ((probe.name, probe.description) for probe in PROBES),
         "strategies": lambda: (_strategy_line(name, broken) for name in strategy_names()),
         "backbones": lambda: ((backbone.name, backbone.description) for backbone in BACKBONES),
+        "papers": lambda: ((paper.name, paper.title) for paper in all_papers()),
     }
-    broken = list({"tasks": broken_tasks, "strategies": broken_strategies}.get(kind, tuple)())
+    broken = list({"tasks": broken_tasks, "strategies": broken_strategies, "papers": broken_papers}.get(kind, tuple)())
     lines = [(name, text) for name, text in rows[kind]() if name]
     width = max(len(name) for name, _ in lines) + 2
     indent = " " * width
@@ -70,16 +74,19 @@ def describe(name: str) -> str:
         from benchmark.show_strategy import strategy_page
 
         found.append(strategy_page(name))
-    if not found:  # plugins' tasks last, since they must be imported
+    found += [paper_page(paper) for paper in PAPERS if paper.name == name]
+    if not found:  # plugins' tasks and papers last, since they must be imported
         found = [task_page(entry) for entry in all_tasks() if entry.spec.name == name]
+        found += [paper_page(paper) for paper in all_papers() if paper.name == name]
     if not found and ("/" in name or (Path(name) / "config.json").is_file()):
         found = [_backbone(_model(name))]
     if not found:
-        for one in (*broken_strategies(), *broken_tasks()):
+        for one in (*broken_strategies(), *broken_tasks(), *broken_papers()):
             if one.plugin.name == name:
                 raise Unusable(one)
         named = [item.name for group in (STREAMS, PROBES, BACKBONES) for item in group]
         named += [entry.spec.name for entry in all_tasks()]
+        named += [paper.name for paper in all_papers()]
         raise unknown("name", name, [*named, *suite_names(), *strategy_names()])
     return "\n\n\n".join(found)
 

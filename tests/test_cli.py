@@ -32,7 +32,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a command: run, fetch, list, show, check, status, clean or report"),
+        ([], "name a command: run, fetch, list, show, check, status, clean, report or reproduce"),
         (["rnu"], "unknown command 'rnu': did you mean run?"),
         (["list", "taks"], "unknown kind 'taks': did you mean tasks?"),
         (["list"], "required: KIND"),
@@ -244,7 +244,7 @@ def test_a_record_that_is_not_text_is_one_line(retain: Retain, tmp_path: Path) -
         ["show", "bbc_news"],
         ["show", "all-MiniLM-L6-v2"],
     ]
-    + [["list", kind] for kind in ("suites", "streams", "tasks", "probes", "strategies", "backbones")],
+    + [["list", kind] for kind in ("suites", "streams", "tasks", "probes", "strategies", "backbones", "papers")],
     ids=" ".join,
 )
 def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:

@@ -12,13 +12,15 @@ from benchmark.errors import UserError
 
 def add(commands: Commands) -> None:
     """Declares it."""
-    listing = commands.add_parser("list", help="list suites, streams, tasks, probes, strategies or backbones")
+    listing = commands.add_parser("list", help="list suites, streams, tasks, probes, strategies, backbones or papers")
     listing.add_argument(
-        "kind", choices=["suites", "streams", "tasks", "probes", "strategies", "backbones"], metavar="KIND"
+        "kind", choices=["suites", "streams", "tasks", "probes", "strategies", "backbones", "papers"], metavar="KIND"
     )
     listing.set_defaults(handler=_list)
 
-    show = commands.add_parser("show", help="everything about one suite, stream, task, probe, strategy or backbone")
+    show = commands.add_parser(
+        "show", help="everything about one suite, stream, task, probe, strategy, backbone or paper"
+    )
     show.add_argument("name", help="its name, or the .yaml file of a task of your own")
     show.add_argument("--data", action="store_true", help="of a task: read its rows, count and check them")
     show.add_argument("--backbone", metavar="NAME", help="with --data, or a task of your own: count its tokens")
