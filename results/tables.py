@@ -25,7 +25,8 @@ def forgetting_columns(runs: Sequence[Run]) -> list[Column]:
     inside = INSIDE_COLUMNS if any(run.curves for run in runs) else []
     counted = any(total_flops(run.costs) is not None for run in runs if run.costs)
     costs = [column for column in _COST_COLUMNS if counted or column.name != "train_flops"]
-    return [*_SCORE_COLUMNS, *lost, *inside, *retained, *costs]
+    searched = [_SEARCH_COLUMN] if any(run.tuning for run in runs) else []
+    return [*_SCORE_COLUMNS, *lost, *inside, *retained, *costs, *searched]
 
 
 def forgetting_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -328,3 +329,12 @@ _COST_COLUMNS = [
         spread=False,
     ),
 ]
+_SEARCH_COLUMN = Column(
+    "search_seconds",
+    "search\nseconds",
+    "↓",
+    "what the trials took in which the strategy's settings were searched, before the run and not part of it",
+    lambda run: run.tuning and run.tuning.seconds,
+    _seconds,
+    spread=False,
+)
