@@ -334,7 +334,7 @@ _SEARCH_COLUMN = Column(
     "search\nseconds",
     "↓",
     "what the trials took in which the strategy's settings were searched, before the run and not part of it",
-    lambda run: run.tuning and run.tuning.seconds,
+    lambda run: None if run.tuning is None else run.tuning.seconds,
     _seconds,
     spread=False,
 )

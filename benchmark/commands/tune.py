@@ -86,7 +86,7 @@ def _tune(options: argparse.Namespace) -> int:
     )
     outcome = tune(draft, wanted, launch, say)
     print_result(report([*outcome.given, *outcome.tuned], folder / "report"))
-    table = tuned_text(outcome.given, outcome.tuned, f"{draft.title} on {outcome.given[0].backbone}")
+    table = tuned_text(outcome.given, outcome.tuned, draft.title)
     with writing(folder):
         write_atomically(folder / "tuned.md", markdown(table))
     print_result(f"\n{console(table)}\n\nsettings, trials and their figure are in {folder}")
