@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, get_args
 
 import pytest
 
-from benchmark.commands.tune import SAMPLERS
+from benchmark.commands import tune
 from benchmark.errors import UserError
 from benchmark.registry import build_strategy, hyperparameters, shipped_names, strategy_class
 from benchmark.show import describe
@@ -18,6 +17,7 @@ from benchmark.tuning.spaces import Dimension, Space, spaces
 from strategies.base import Training
 from strategies.search import Search, numbers_of, ranges_of
 
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 LAM = Dimension("lam", Search(0.01, 100, log=True), False, 1.0)
 RANK = Dimension("rank", Search(1, 64, log=True), True, 8)
 SHARE = Dimension("share", Search(0, 1), False, 0.5)
@@ -31,7 +31,7 @@ def searched(*asked: str, strategies: tuple[str, ...] = ("naive", "ewc", "lora")
 @pytest.mark.parametrize("name", [*shipped_names(), "training"])
 def test_every_declared_range_holds_the_default_and_values_that_are_allowed(name: str) -> None:
     made = Training if name == "training" else strategy_class(name)
-    settings = asdict(Training() if name == "training" else build_strategy(name, {}))  # type: ignore[call-overload]
+    settings = vars(Training() if name == "training" else build_strategy(name, {}))
     kinds = numbers_of(made)
     for field, search in ranges_of(made).items():
         assert search.low <= settings[field] <= search.high
@@ -39,7 +39,7 @@ def test_every_declared_range_holds_the_default_and_values_that_are_allowed(name
         for end in (search.low, search.high):
             value = int(end) if kinds[field] is int else end
             if name != "training":
-                assert asdict(build_strategy(name, {field: value}))[field] == value  # type: ignore[call-overload]
+                assert vars(build_strategy(name, {field: value}))[field] == value
 
 
 def test_strengths_are_searched_and_what_costs_memory_is_not() -> None:
@@ -188,4 +188,4 @@ def test_optuna_says_nothing_and_its_own_verbosity_stays(capfd: pytest.CaptureFi
 
 
 def test_the_command_offers_all_samplers() -> None:
-    assert get_args(SamplerName) == SAMPLERS
+    assert tune.SAMPLERS == SAMPLERS
