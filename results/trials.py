@@ -89,9 +89,9 @@ def sensitivity(trials: Sequence[Trial], logarithmic: Collection[str], what: str
         _panel(axes, [trial for trial in trials if trial.strategy == strategy], name)
         if full_name(strategy, name) in logarithmic:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=5))
+            axes.xaxis.set_major_locator(LogLocator(numticks=4))
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
     for axes in grid[::columns]:
         axes.set_ylabel("score ↑")
     for axes in grid[len(panels) :]:
@@ -130,6 +130,15 @@ def _panel(axes: Axes, trials: Sequence[Trial], name: str) -> None:
             axes.plot(marked.values[name], marked.score, **style)
     axes.set_title(shorten(trials[0].strategy, 24), loc="left")
     axes.set_xlabel(shorten(name, 26))
+
+
+def _power(value: float) -> str:
+    """A power of ten in few characters: ``0.01``, ``100``, ``1e4``."""
+    return (
+        f"{value:g}"
+        if 1e-2 <= value < 1e4
+        else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    )
 
 
 def full_name(strategy: str, name: str) -> str:
