@@ -106,7 +106,16 @@ def run_suite(suite: Suite, launch: Launch, say: Say, last: bool = True) -> list
         KeyboardInterrupt: a signal came, whose number is its argument; what was done is kept.
     """
     _check(launch)
-    study = open_launched(suite, launch, say)
+    return run_study(open_launched(suite, launch, say), launch, say, last)
+
+
+def run_study(study: Study, launch: Launch, say: Say, last: bool = True) -> list[Run]:
+    """The same for a suite that is open.
+
+    Raises:
+        UserError: something can't be read or written, or does not fit together.
+        KeyboardInterrupt: a signal came, whose number is its argument; what was done is kept.
+    """
     if study.team.count > 1 and (launch.jobs > 1 or launch.executor != "local"):
         raise UserError("--jobs and --executor train several models at once, accelerate launch one together: use one")
     with Progress(stream=None if study.team.main else StringIO()) as progress, Interrupts(progress.say) as interrupts:

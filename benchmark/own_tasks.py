@@ -128,6 +128,20 @@ def adopt(raw: dict[str, Any], folder: Path) -> list[TaskSpec]:
     return list(found.values())
 
 
+def anchored(stream: object, folder: Path) -> object:
+    """A suite's stream with the files of tasks in it named from the root, so that the suite may lie anywhere."""
+    if isinstance(stream, list):
+        return [anchored(part, folder) for part in stream]
+    if isinstance(stream, Mapping):
+        return {key: anchored(part, folder) for key, part in stream.items()}
+    if not isinstance(stream, str) or not is_own(stream):
+        return stream
+    path = Path(stream)
+    with contextlib.suppress(RuntimeError):  # ~somebody who is no user here
+        path = path.expanduser()
+    return str((folder / path).resolve())
+
+
 def _name(name: str, title: str, where: str) -> str:
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise UserError(

@@ -29,6 +29,7 @@ from benchmark.plugins import (
 )
 from benchmark.sources import class_in, find_module, imported, name_in, parsed
 from strategies import STRATEGIES
+from strategies.search import Search, ranges_of
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
@@ -53,6 +54,7 @@ RESERVED = {
     "test_examples",
     "train_examples",
     "training",
+    "tuning",
 }
 """Names that no strategy can have: `--strategies` and `--set` mean other things by them."""
 
@@ -66,6 +68,8 @@ class Hyperparameter:
     """Its type with its bounds, or all its choices."""
     default: object
     help: str
+    search: Search | None = None
+    """Where `retain tune` looks for its value; None if it leaves it as it is."""
 
 
 def strategy_names() -> list[str]:
@@ -144,14 +148,24 @@ def strategy_class(name: str) -> type[Strategy]:
 
 
 def hyperparameters(name: str) -> list[Hyperparameter]:
-    """What a strategy can be set to: type or choices, default and help, from its fields and their docstrings."""
-    declared = TypeAdapter(strategy_class(name)).json_schema().get("properties", {})
+    """What a strategy can be set to: type or choices, default and help, from its fields and their docstrings.
+
+    Raises:
+        UserError: there is no strategy of that name, or what it declares can't be read.
+    """
+    made = strategy_class(name)
+    declared = TypeAdapter(made).json_schema().get("properties", {})
+    try:
+        ranges = ranges_of(made)
+    except NameError as error:
+        raise UserError(f"strategy {name}: its annotations can't be read: {error}; import it at run time") from error
     return [
         Hyperparameter(
             name=field,
             kind=_values(schema),
             default=schema.get("default"),
             help=" ".join(schema.get("description", "").split()),
+            search=ranges.get(field),
         )
         for field, schema in declared.items()
     ]

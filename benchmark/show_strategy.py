@@ -141,7 +141,8 @@ def _setting(name: str, setting: Hyperparameter) -> str:
     about = " ".join(sentence for sentence in sentences if sentence not in source)
     texts = [text for text in (about, " ".join(source)) if text]
     filled = [fill(text, WIDTH - 2 * len(STEP)).replace("\n", f"\n{STEP}{STEP}") for text in texts]
-    return "\n".join([f"{value.ljust(44)}  {setting.kind}", *(f"{STEP}{STEP}{text}" for text in filled)])
+    kind = setting.kind if setting.search is None else f"{setting.kind}; tuned in {setting.search}"
+    return "\n".join([f"{value.ljust(44)}  {kind}", *(f"{STEP}{STEP}{text}" for text in filled)])
 
 
 def _settings(settings: Mapping[str, object]) -> str:

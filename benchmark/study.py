@@ -28,6 +28,7 @@ from benchmark.reader import ModelReader
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
 from results.record import Provenance, TaskInfo
+from strategies.base import Training
 from tasks.base import Task
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
@@ -93,6 +94,14 @@ class Study:
     def in_order(self, cell: Cell) -> list[Task]:
         """The tasks in the order in which a run learns them; elsewhere they stand in the stream's."""
         return [self.task(name) for name in cell.order.tasks]
+
+    def refusal(self, cell: Cell) -> str:
+        """Why the strategy of a run, with its settings, can't work here; empty if it can."""
+        return _refusal(cell, self.backbone, self.in_order(cell), self.team)
+
+    def running(self, cells: Sequence[Cell], training: Training) -> Study:
+        """The same study with other runs, trained in another way."""
+        return replace(self, suite=replace(self.suite, cells=tuple(cells), training=training))
 
     def task_infos(self) -> list[TaskInfo]:
         """What records say of the tasks."""
@@ -194,15 +203,8 @@ def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, sa
     left: list[Cell] = []
     named = {task.name: task for task in tasks}
     for cell in suite.cells:
-        try:
-            cell.strategy.check(backbone.body, layer_names(backbone.body), [named[name] for name in cell.order.tasks])
-            if team.parts > 1 and not cell.strategy.divisible:
-                raise ValueError("it needs whole batches: it can't train on several processes or with --accumulate")
-        except ValueError as error:
-            refused.append(f"strategy {cell.strategy.name}: {error}")
-        except Exception as error:  # whatever a plugin does wrong
-            reason = " ".join(str(error).split())
-            refused.append(f"strategy {cell.strategy.name}: its check() raises {type(error).__name__}: {reason}")
+        if reason := _refusal(cell, backbone, [named[name] for name in cell.order.tasks], team):
+            refused.append(f"strategy {cell.strategy.name}: {reason}")
         else:
             left.append(cell)
     if refused and not (left and suite.every):
@@ -210,6 +212,19 @@ def _checked(suite: Suite, backbone: Backbone, tasks: list[Task], team: Team, sa
     for reason in dict.fromkeys(refused):
         say(f"{reason}; it is left out")
     return replace(suite, cells=tuple(left))
+
+
+def _refusal(cell: Cell, backbone: Backbone, tasks: Sequence[Task], team: Team) -> str:
+    """Why a strategy can't work here; empty if it can."""
+    try:
+        cell.strategy.check(backbone.body, layer_names(backbone.body), tasks)
+    except ValueError as error:
+        return str(error)
+    except Exception as error:  # whatever a plugin does wrong
+        return f"its check() raises {type(error).__name__}: {' '.join(str(error).split())}"
+    if team.parts > 1 and not cell.strategy.divisible:
+        return "it needs whole batches: it can't train on several processes or with --accumulate"
+    return ""
 
 
 def _arrive(
@@ -291,7 +306,7 @@ def _provenance(
     team: Team,
 ) -> Provenance:
     commit, dirty = provenance.commit()
-    hashes = {task.name: {"train": task.train.sha256, "test": task.test.sha256} for task in tasks}
+    hashes = {task.name: {"train": task.train.sha256, task.spec.scored: task.test.sha256} for task in tasks}
     return Provenance(
         version=provenance.code_version(),
         code_sha256=provenance.code_sha256(),

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from benchmark.backbones import BackboneSpec, is_named, recorded_name, resolve_backbone
 from benchmark.catalogue import Entry, find_task
@@ -19,17 +19,16 @@ from benchmark.errors import UserError, unknown
 from benchmark.orders import (
     Order,
     OrderDraw,
-    OrderField,
-    OrderFile,
-    StreamField,
     StreamFile,
     resolve_orders,
     resolve_stream,
 )
-from benchmark.own_tasks import adopt, definition
+from benchmark.own_tasks import adopt, anchored, definition
 from benchmark.plugins import Origin, origin_of
 from benchmark.registry import EVERY, build_strategy, plain, shown, strategy_names, strategy_origin, strategy_plugin
 from benchmark.suite_files import parse_suite, parse_value, suite_names, suite_text
+from benchmark.suite_schema import Precision, SuiteFile, TaskSettings, TunedSettings
+from results.record import Tuning
 from strategies.base import Training
 from tasks.catalogue import PROBES, TASKS
 from tasks.scenarios import arrange
@@ -38,71 +37,6 @@ from tasks.streams import Stream
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
-
-Precision = Literal["no", "bf16"]
-Count = Annotated[int, Field(ge=1)]
-Length = Annotated[int, Field(ge=16)]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    repeated = sorted({value for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"{repeated[0]} is in it twice")
-    return values
-
-
-def _one_or_several(value: object) -> object:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("it should be the name of a backbone, or a list of names")
-    return _distinct(names)
-
-
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class TaskSettings(BaseModel):
-    """What a suite may set for one task alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    train_examples: Count | None = None
-    test_examples: Count | None = None
-    max_length: Length | None = None
-
-
-class SuiteFile(BaseModel):
-    """A suite as written in YAML."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    description: str
-    backbone: Annotated[list[str], BeforeValidator(_one_or_several)]
-    """Name of a backbone, or a list of names: each is a study of its own."""
-    stream: StreamField
-    """Name of a stream, task names in order, or ``{tasks: [...], scenario: ..., orders: [...]}``."""
-    orders: OrderField = OrderFile()
-    """Orders that are run, each with every seed: numbers of the stream's (1 is that of its tasks) or lists of tasks,
-    ``{draw: N, seed: S}`` for some drawn at random, or all."""
-    probes: Annotated[list[str], AfterValidator(_distinct)] = []
-    seeds: Seeds = [0]
-    train_examples: Count | None = None
-    """At most this many training examples a task; null for all."""
-    test_examples: Count | None = None
-    """At most this many test examples a task; null for all."""
-    max_length: Length = 128
-    """Tokens in a window; longer texts are cut (one label a text) or read in several windows (words, spans)."""
-    tasks: dict[str, TaskSettings] = {}
-    """What is set for single tasks, instead of the three values above."""
-    training: Training = Training()
-    eval_every: Count | None = None
-    """Steps after which earlier tasks are tested inside a stage; null for never."""
-    refit: Count | None = None
-    """Training examples that a fresh head is fitted on, to tell what heads lost from what the body did; null for no."""
-    precision: Precision = "no"
-    """Mixed precision of training: no or bf16; evaluation and importance are always computed in 32 bits."""
-    strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    """Strategy -> its hyperparameters; those not named have their defaults. A list of values is swept over."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +78,7 @@ class Cell:
         seed: Decides heads, order of examples, dropout and whatever the strategy draws.
         settings: Everything that was resolved, as it goes into the record.
         origin: The plugin that the strategy comes from; None if it is shipped.
+        tuning: What the search of its settings was given; None if they were set as they are.
     """
 
     name: str
@@ -152,6 +87,7 @@ class Cell:
     seed: int
     settings: dict[str, Any]
     origin: Origin | None = None
+    tuning: Tuning | None = None
 
     @property
     def filename(self) -> str:
@@ -203,24 +139,73 @@ def load_suites(name: str, overrides: Overrides | None = None) -> list[Suite]:
     Raises:
         UserError: something in it is unknown, of the wrong type or out of range.
     """
+    return draft_suite(name, overrides).resolved()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A suite whose keys have been read and changed, and of which nothing has been looked up.
+
+    Attributes:
+        title: Its name.
+        raw: Its keys as they would be written in a file that lies anywhere, the command line's changes included.
+        file: The same, validated.
+        own: The tasks of the user's own that it names.
+        written: The backbone or backbones that it was written for.
+        limit: At most this many examples of each split of each task.
+        every: Whether its strategies are all that there are.
+    """
+
+    title: str
+    raw: Mapping[str, Any]
+    file: SuiteFile
+    own: tuple[TaskSpec, ...]
+    written: object
+    limit: int | None
+    every: bool
+
+    def changed(self, **keys: Any) -> Draft:
+        """The draft with other values of some keys, as `SuiteFile` has them."""
+        return replace(self, file=self.file.model_copy(update=keys))
+
+    def resolved(self) -> list[Suite]:
+        """The suite once for each of its backbones, in their order, every name looked up.
+
+        Raises:
+            UserError: something in it is unknown or out of range.
+        """
+        backbones = [resolve_backbone(backbone) for backbone in self.file.backbone]
+        names = [backbone.name for backbone in backbones]
+        for called in names:
+            if names.count(called) > 1:
+                raise UserError(
+                    f"suite {self.title}: two backbones are called {called}, so their records would be: rename one"
+                )
+        swapped = not is_named(backbones[0], self.written) or len(backbones) > 1
+        return [replace(_resolve(self, one), swapped=swapped) for one in backbones]
+
+
+def draft_suite(name: str, overrides: Overrides | None = None) -> Draft:
+    """Reads a suite and applies the command line's changes.
+
+    Raises:
+        UserError: it can't be read, or a key is unknown or has a value of the wrong type.
+    """
     overrides = overrides or Overrides()
     title = Path(name).stem
     raw = parse_suite(suite_text(name), title)
     written = raw.get("backbone")
     _override(raw, overrides)
-    own = adopt(raw, Path() if name in suite_names() else Path(name).parent)
+    folder = Path() if name in suite_names() else Path(name).parent
+    portable = raw | {"stream": anchored(raw.get("stream"), folder)}
+    own = adopt(raw, folder)
     try:
         # As JSON, because that is where strict types still take a mapping for a dataclass: no bool becomes a number.
         file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise _explain(error, title) from error
-    backbones = [resolve_backbone(backbone) for backbone in file.backbone]
-    names = [backbone.name for backbone in backbones]
-    for called in names:
-        if names.count(called) > 1:
-            raise UserError(f"suite {title}: two backbones are called {called}, so their records would be: rename one")
-    swapped = not is_named(backbones[0], written) or len(backbones) > 1
-    return [replace(_resolve(title, file, overrides, own, one), swapped=swapped) for one in backbones]
+    every = EVERY in (overrides.strategies or ())
+    return Draft(title, portable, file, tuple(own), written, overrides.limit, every)
 
 
 def _variants(title: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -297,9 +282,8 @@ def _explain(error: ValidationError, title: str) -> UserError:
     return UserError(f"suite {title}: {'.'.join(path)} is {shown(first['input'])}: {plain(first['msg'])}")
 
 
-def _resolve(
-    title: str, file: SuiteFile, overrides: Overrides, own: Sequence[TaskSpec], backbone: BackboneSpec
-) -> Suite:
+def _resolve(draft: Draft, backbone: BackboneSpec) -> Suite:
+    title, file, own = draft.title, draft.file, draft.own
     stream = resolve_stream(file.stream)
     orders = resolve_orders(stream, file.orders)
     tasks = {name: find_task(name, (*TASKS, *own)) for name in (*stream.tasks, *file.tasks)}
@@ -315,7 +299,7 @@ def _resolve(
         specs = arrange(stream, [tasks[name].spec for name in stream.tasks])
     except TaskError as error:
         raise UserError(f"suite {title}: {error}") from error
-    plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, overrides.limit) for spec in specs)
+    plans = tuple(_plan(Entry(spec, tasks[spec.name].plugin), file, draft.limit) for spec in specs)
     shared = {
         "suite": title,
         "backbone": recorded_name(backbone),
@@ -335,11 +319,16 @@ def _resolve(
         # Named where they are used only, so that records from before they were there can still be compared.
         **file.model_dump(include={"eval_every", "refit"}, exclude_none=True),
     }
+    for name in file.tuning:
+        strategy_plugin(name)  # complains if there is no such strategy
     cells = []
     for name, given in file.strategies.items():
         for label, settings in _variants(title, name, given or {}):
             strategy, origin = build_strategy(name, settings), strategy_origin(name)
             resolved = {"name": name, "settings": asdict(strategy)}  # type: ignore[call-overload]  # each is a dataclass
+            found = file.tuning.get(name)
+            if found is not None:
+                label, resolved["tuning"] = f"{label}-tuned", _searched(title, name, found, resolved, file)
             for order, seed in product(orders, file.seeds):
                 # Nothing is said of the stream's own order, so that a run's record keeps its name if others are added.
                 other = {} if order.number == 1 else {"order": list(order.tasks)}
@@ -351,6 +340,7 @@ def _resolve(
                         seed,
                         {**shared, "strategy": resolved, "seed": seed, **other},
                         origin,
+                        None if found is None else Tuning(**found.model_dump(include=set(Tuning.model_fields))),
                     )
                 )
     return Suite(
@@ -365,8 +355,24 @@ def _resolve(
         tuple(cells),
         file.eval_every,
         file.refit,
-        every=EVERY in (overrides.strategies or ()),
+        every=draft.every,
     )
+
+
+def _searched(
+    title: str, name: str, found: TunedSettings, resolved: Mapping[str, Any], file: SuiteFile
+) -> dict[str, Any]:
+    """What the settings of a tuned run say of its search.
+
+    Raises:
+        UserError: the run would have other settings than the search found.
+    """
+    if other := found.contradicted(resolved["settings"], asdict(file.training)):
+        raise UserError(
+            f"suite {title}: {other} is not what tuning.{name} found ({found.found[other]:g}): set that, or take "
+            f"tuning.{name} out"
+        )
+    return found.model_dump(exclude={"seconds", "found"})
 
 
 def _refuse_trained(title: str, probe: ProbeSpec, trained: Sequence[TaskSpec]) -> None:

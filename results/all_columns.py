@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from results import metrics
 from results.columns import Column, show_score
-from results.costs import COST_COLUMNS, total_flops
+from results.costs import COST_COLUMNS, SEARCH_COLUMN, total_flops
 from results.measures import MEASURES, References
 from results.probe_tables import INSIDE_COLUMNS, LOST_COLUMNS
 from results.record import Run
@@ -61,7 +61,8 @@ def _perplexities(runs: Sequence[Run]) -> list[Column]:
 
 def _costs(runs: Sequence[Run]) -> list[Column]:
     counted = any(total_flops(run.costs) is not None for run in runs if run.costs)
-    return [column for column in COST_COLUMNS if counted or column.name != "train_flops"]
+    searched = [SEARCH_COLUMN] if any(run.tuning for run in runs) else []
+    return [*(column for column in COST_COLUMNS if counted or column.name != "train_flops"), *searched]
 
 
 def main_measures(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -75,3 +75,13 @@ COST_COLUMNS = [
         spread=False,
     ),
 ]
+
+SEARCH_COLUMN = Column(
+    "search_seconds",
+    "search\nseconds",
+    "↓",
+    "what the trials took in which the strategy's settings were searched, before the run and not part of it",
+    lambda run: None if run.tuning is None else run.tuning.seconds,
+    _seconds,
+    spread=False,
+)

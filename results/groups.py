@@ -60,7 +60,8 @@ def protocol(run: Run) -> dict[str, str]:
     """Everything on which two runs must agree to be compared, flattened to ``a.b`` -> JSON text.
 
     That is every setting but the strategy, the order and the seed, and what the record knows beyond its settings: the
-    tasks with their metrics and sizes, the very rows that were used, and the backbone.
+    tasks with their metrics and sizes, the very rows that were used, the backbone, and what a search of the strategy's
+    settings was given. What of training that search chose is the strategy's, as its hyperparameters are.
     """
     settings, facts = _protocol(run)
     return _flatten(settings) | _flatten(facts, "run.")
@@ -69,6 +70,8 @@ def protocol(run: Run) -> dict[str, str]:
 def _protocol(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and facts, nested."""
     settings = {name: value for name, value in run.settings.items() if name not in ("strategy", "order", "seed")}
+    if found := _found_training(run):
+        settings["training"] = {name: value for name, value in settings["training"].items() if name not in found}
     tasks = {
         task.name: {name: value for name, value in task if name not in ("truncated_share", "untrained_labels")}
         for task in run.tasks
@@ -83,6 +86,7 @@ def _protocol(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         "weights_sha256": run.provenance.weights_sha256,
         "backbone_sha256": run.provenance.backbone_sha256,
         "data_sha256": run.provenance.data_sha256,
+        "tuning": _budget(run),
     }
 
 
@@ -176,7 +180,29 @@ def _refuse_repeated_cells(variant: Variant) -> None:
 
 def _hyperparameters(run: Run) -> dict[str, Any]:
     settings: dict[str, Any] = run.settings.get("strategy", {}).get("settings", {})
-    return settings
+    return settings | _found_training(run)
+
+
+def _search(run: Run) -> dict[str, Any]:
+    """How the strategy's settings were searched; empty if they were not, or nobody said how."""
+    search: dict[str, Any] = run.settings.get("strategy", {}).get("tuning") or {}
+    return search
+
+
+def _found_training(run: Run) -> dict[str, Any]:
+    """What of the settings of training the search chose for the strategy."""
+    training = run.settings.get("training") or {}
+    searched = {name.removeprefix("training.") for name in _search(run).get("searched", {})}
+    return {name: value for name, value in training.items() if name in searched}
+
+
+def _budget(run: Run) -> str:
+    """What the search was given, equal for all strategies of one search; seconds are what it used of it."""
+    if run.tuning is None:
+        return "none"
+    search = {name: value for name, value in _search(run).items() if name in ("sampler", "seed", "seeds")}
+    told = "".join(f", {name} {_plain(json.dumps(value))}" for name, value in sorted(search.items()))
+    return f"{run.tuning.trials} trials on {', '.join(run.tuning.tasks)}{told}"
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

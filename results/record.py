@@ -106,6 +106,18 @@ class Failure(_Strict):
         return trace.encode(errors="backslashreplace").decode()
 
 
+class Tuning(_Strict):
+    """What the search of a strategy's settings was given, before the run."""
+
+    trials: int
+    """Settings that each strategy of the search might try, as many for all. One that has none to search for tried none,
+    and spent 0 seconds."""
+    seconds: float
+    """What the trials of this strategy took, each as long as it would have taken alone; not part of `Run.seconds`."""
+    tasks: list[str]
+    """The tasks whose training rows the trials trained on and whose validation rows they were compared by, in order."""
+
+
 class Provenance(_Strict):
     """Everything needed to say what produced the numbers."""
 
@@ -194,6 +206,8 @@ class Run(_Strict):
     """
     failure: Failure | None = None
     """Where and why the run ended before its end; None if it reached it."""
+    tuning: Tuning | None = None
+    """What the search of its settings was given; None if they were set as they are."""
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int

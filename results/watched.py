@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from results.all_columns import forgetting_columns
 from results.columns import Column, show_score
+from results.costs import show_bytes
 from results.record import FinishedRun, Run
-from results.tables import forgetting_columns, show_bytes
 
 SCORES = "scores"
 """Name of all scores together, for `tolerance_of`; a measure's own name is the stronger one."""

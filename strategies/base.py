@@ -12,6 +12,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from strategies.search import Search
+
 
 class Rows(Protocol):
     """N choices among C: ``logits`` (N, C), ``targets`` (N,) and ``owner`` (N,), the example each row came from."""
@@ -84,7 +86,7 @@ class Training:
     """Passes over a stage's examples."""
     batch_size: Annotated[int, Ge(1)] = 16
     """Examples in one step."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-4
+    learning_rate: Annotated[float, Gt(0), Search(1e-5, 1e-3, log=True)] = 1e-4
     """Peak learning rate of the body."""
     head_learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Peak learning rate of the heads, which start from nothing."""

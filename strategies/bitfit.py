@@ -11,6 +11,7 @@ from annotated_types import Gt
 from torch import nn
 
 from strategies.base import Learner, Stage, Strategy, Task
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class BitFit(Strategy):
 
     name: ClassVar[str] = "bitfit"
 
-    speed: Annotated[float, Gt(0)] = 10.0
+    speed: Annotated[float, Gt(0), Search(1, 100, log=True)] = 10.0
     """Learning rate of the biases in multiples of the body's in other strategies, > 0: so few weights need to move
     further. The default makes the body's default of 1e-4 the 1e-3 of the authors' code."""
 

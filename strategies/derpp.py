@@ -24,6 +24,7 @@ from strategies.memory import (
     replay_loss,
     train_heads,
 )
+from strategies.search import Search
 
 MOST_BYTES = 2**30
 """Of the logits of one task."""
@@ -62,10 +63,10 @@ class Derpp(Strategy):
     replay_batch: Annotated[int, Ge(1)] = 16
     """Examples that each of the two terms draws in each step, >= 1. The default is the batch size of training: the
     paper takes as many as are new."""
-    alpha: Annotated[float, Ge(0)] = 0.1
+    alpha: Annotated[float, Ge(0), Search(0.01, 10, log=True)] = 0.1
     """Strength of the old logits, >= 0; 0 leaves them out. The default is what the authors' code has for CIFAR-10 with
     200 remembered; its values go from 0.1 to 1."""
-    beta: Annotated[float, Ge(0)] = 0.5
+    beta: Annotated[float, Ge(0), Search(0.01, 10, log=True)] = 0.5
     """Strength of the labels, >= 0; 0 leaves them out. The default is from the same place; its values go from 0.5 to
     1."""
 

@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge, Le
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class EMA(Strategy):
     name: ClassVar[str] = "ema"
     neutral: ClassVar[Neutral | None] = Neutral({"decay": 0.0})
 
-    decay: Annotated[float, Ge(0), Le(1)] = 0.99
+    decay: Annotated[float, Ge(0), Le(1), Search(0.5, 1)] = 0.99
     """How much an older step counts, 0 to 1: 0 is naive, 1 counts all steps alike. The mean reaches about ``1 / (1 -
     decay)`` steps back. Ours: stages have hundreds of steps, for which the usual 0.999 is a plain mean."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from strategies.base import Learner, Neutral, Stage, Strategy, Task
 from strategies.importance import Fisher, refuse_too_exact, stage_fisher
 from strategies.quadratic import add_penalty_gradient, merge, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class EWC(Strategy):
     name: ClassVar[str] = "ewc"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 10000.0
+    lam: Annotated[float, Ge(0), Search(10, 1e7, log=True)] = 10000.0
     """Strength, >= 0; 0 is naive. The default is the best of a sweep for the quickstart (docs/quickstart.md); the
     useful range spans orders of magnitude: sweep it."""
     fisher: Fisher = "sampled"

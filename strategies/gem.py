@@ -11,6 +11,7 @@ from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy
 from strategies.memory import Policy, count_step, draw, fill, filling, inner, reference_gradient, remembered
+from strategies.search import Search
 
 ROUNDING = 1e-6
 """Relative error of inner products in 32 bits: what violates a constraint by less is not held to it."""
@@ -50,7 +51,7 @@ class Gem(Strategy):
     replay_batch: Annotated[int, Ge(1)] = 16
     """Examples drawn of every earlier task in each step, >= 1. The default is ours, as many as ``replay`` draws; the
     paper takes all that are remembered, at a cost that language models make felt. Fewer make r_t noisier."""
-    margin: Annotated[float, Ge(0)] = 0.5
+    margin: Annotated[float, Ge(0), Search(0, 1)] = 0.5
     """Least value of each v, >= 0, where any constraint is violated: larger favours the earlier tasks. The default is
     that of the authors' code (its ``margin``)."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads
 from strategies.layerwise_lr import layers_above
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class GradualUnfreezing(Strategy):
     name: ClassVar[str] = "gradual_unfreezing"
     neutral: ClassVar[Neutral | None] = Neutral({"share": 0.0})
 
-    share: Annotated[float, Ge(0), Lt(1)] = 0.5
+    share: Annotated[float, Ge(0), Lt(1), Search(0, 0.9)] = 0.5
     """Share of a stage's steps after which all layers train, 0 to below 1; 0 is naive. Ours."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
 from strategies.quadratic import add_penalty_gradient, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class L2Anchor(Strategy):
     name: ClassVar[str] = "l2_anchor"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e3, log=True)] = 1.0
     """Strength of the pull, >= 0; 0 is naive. The default is the best of a sweep for the quickstart
     (docs/quickstart.md); the useful range depends on the learning rate: sweep it."""
     anchor: Literal["pretrained", "previous"] = "pretrained"

@@ -10,6 +10,7 @@ import torch
 from annotated_types import Ge
 
 from strategies.base import Learner, Neutral, Stage, Strategy
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class LayerwiseLR(Strategy):
     name: ClassVar[str] = "layerwise_lr"
     neutral: ClassVar[Neutral | None] = Neutral({"factor": 1.0})
 
-    factor: Annotated[float, Ge(1)] = 2.6
+    factor: Annotated[float, Ge(1), Search(1, 4, log=True)] = 2.6
     """By how much a layer is slower than the one above it, >= 1; 1 is naive. The default is the paper's, for 4 groups
     of layers; over the 12 of BERT it slows the embeddings 95000-fold: Sun et al. 2019 (arXiv:1905.05583) took 1.05."""
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from strategies.adapters import Target, attach, factors, merge, multiply_rate, refuse_without_matrices
 from strategies.base import Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class LoRA(Strategy):
     name: ClassVar[str] = "lora"
     neutral: ClassVar[Neutral | None] = Neutral({"alpha": 0.0}, "freeze", {"part": "backbone"})
 
-    rank: Annotated[int, Ge(1)] = 8
+    rank: Annotated[int, Ge(1), Search(1, 64, log=True)] = 8
     """Rows of A and columns of B, >= 1. The default is the paper's for RoBERTa (appendix D)."""
-    alpha: Annotated[float, Ge(0)] = 8.0
+    alpha: Annotated[float, Ge(0), Search(1, 64, log=True)] = 8.0
     """Scale, >= 0, divided by the rank; 0 is linear probing. The default is the paper's for RoBERTa (appendix D)."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of an adapter's inputs that is dropped while it trains, in [0, 1). The default is peft's."""

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class LwF(Strategy):
     divisible: ClassVar[bool] = False
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(0.01, 100, log=True)] = 1.0
     """Strength, >= 0; 0 is naive. The default is the paper's (section 4)."""
-    temperature: Annotated[float, Ge(1)] = 2.0
+    temperature: Annotated[float, Ge(1), Search(1, 8, log=True)] = 2.0
     """T, >= 1: the higher, the more the unlikely answers count. The default is the paper's (section 3)."""
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
 from strategies.importance import output_sensitivity
 from strategies.quadratic import add_penalty_gradient, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class MAS(Strategy):
     name: ClassVar[str] = "mas"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e3, log=True)] = 1.0
     """Strength, >= 0; 0 is naive. The default is that of the paper's experiments (its section 5); logits of language
     models differ in size, so sweep it."""
     examples: Annotated[int, Ge(1)] = 256

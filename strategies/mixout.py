@@ -12,6 +12,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Mixout(Strategy):
     name: ClassVar[str] = "mixout"
     neutral: ClassVar[Neutral | None] = Neutral({"p": 0.0})
 
-    p: Annotated[float, Ge(0), Lt(1)] = 0.7
+    p: Annotated[float, Ge(0), Lt(1), Search(0.1, 0.9)] = 0.7
     """Probability of being put back, 0 to below 1; 0 is naive. The default is the least of the paper's 0.7, 0.8, 0.9
     for BERT-large."""
     unit: Literal["neuron", "weight"] = "neuron"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from strategies.adapters import Target, attach, factors, merge, multiply_rate, refuse_without_matrices
 from strategies.base import Learner, Neutral, Stage, Strategy, Task
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class OLoRA(Strategy):
     name: ClassVar[str] = "o_lora"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0}, "lora", {"mode": "merge"})
 
-    lam: Annotated[float, Ge(0)] = 0.5
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e2, log=True)] = 0.5
     """Strength, >= 0; 0 is ``lora`` with ``mode=merge``. The default is the authors' code's."""
     norm: Literal["absolute", "squared"] = "absolute"
     """Of the entries of ``A_i A_t^T``: the code's absolute values, with which the paper's results were made, or the
     squares that the paper writes."""
-    rank: Annotated[int, Ge(1)] = 8
+    rank: Annotated[int, Ge(1), Search(1, 64, log=True)] = 8
     """Rows of A and columns of B, >= 1. The default is that of ``lora``."""
     alpha: Annotated[float, Gt(0)] = 8.0
     """Scale, > 0, divided by the rank. The default is that of ``lora``."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from strategies.base import Learner, Neutral, Stage, Strategy, Task, snapshot
 from strategies.importance import Fisher, refuse_too_exact, stage_fisher
 from strategies.quadratic import add_penalty_gradient, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class OnlineEWC(Strategy):
     name: ClassVar[str] = "online_ewc"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e3, log=True)] = 1.0
     """Strength, >= 0; 0 is naive. The default is ours and not swept: with ``normalise`` the mean weight is held as
     with ``l2_anchor.lam`` of half as much. Without, useful values are larger by orders of magnitude, as for ``ewc``."""
     gamma: Annotated[float, Ge(0), Le(1)] = 0.95

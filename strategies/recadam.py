@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RecAdam(Strategy):
     name: ClassVar[str] = "recadam"
     neutral: ClassVar[Neutral | None] = Neutral({"anneal": "constant", "weight": 1.0})
 
-    gamma: Annotated[float, Ge(0)] = 5000.0
+    gamma: Annotated[float, Ge(0), Search(1, 1e5, log=True)] = 5000.0
     """Strength of the pull, >= 0. The default is the paper's and the code's; it suits a learning rate near 2e-5."""
     anneal: Literal["sigmoid", "linear", "constant"] = "sigmoid"
     """How the task's share rises: ``sigmoid`` as above, ``linear`` as ``weight min(1, t / (t0 T))``, ``constant`` is

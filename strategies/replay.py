@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task
 from strategies.memory import Policy, count_step, draw, fill, filling, remembered, replay_loss, train_heads
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Replay(Strategy):
     replay_batch: Annotated[int, Ge(1)] = 16
     """Examples drawn in each step, >= 1. The default is the batch size of training: the paper takes as many as are
     new."""
-    weight: Annotated[float, Ge(0)] = 1.0
+    weight: Annotated[float, Ge(0), Search(0.1, 10, log=True)] = 1.0
     """Of the memory's loss, >= 0; 0 is naive. The default is the paper's, who weighs new and remembered alike."""
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:

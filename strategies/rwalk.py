@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from strategies.base import Learner, Neutral, Stage, Strategy, Task, snapshot
 from strategies.importance import Fisher, begin_path_step, end_path_step, refuse_too_exact, stage_fisher
 from strategies.quadratic import add_penalty_gradient, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class RWalk(Strategy):
     name: ClassVar[str] = "rwalk"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e3, log=True)] = 1.0
     """Strength, >= 0; 0 is naive. The default is that of the scripts published with the authors' code."""
     alpha: Annotated[float, Ge(0), Le(1)] = 0.9
     """Share of the newest task in the Fisher information, 0 to 1. The authors' 0.9, at each interval there."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
 from strategies.importance import begin_path_step, end_path_step
 from strategies.quadratic import add_penalty_gradient, quadratic
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SI(Strategy):
     name: ClassVar[str] = "si"
     neutral: ClassVar[Neutral | None] = Neutral({"lam": 0.0})
 
-    lam: Annotated[float, Ge(0)] = 1.0
+    lam: Annotated[float, Ge(0), Search(1e-3, 1e3, log=True)] = 1.0
     """Strength, >= 0; 0 is naive. The default is the paper's c for split MNIST; not swept for language models."""
     xi: Annotated[float, Gt(0)] = 0.001
     """Damping, > 0: bounds the importance of weights that hardly moved. The default is that of the authors' code for

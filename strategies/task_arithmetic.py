@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge
 
 from strategies.base import Learner, Stage, Strategy
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TaskArithmetic(Strategy):
 
     name: ClassVar[str] = "task_arithmetic"
 
-    scale: Annotated[float, Ge(0)] = 0.4
+    scale: Annotated[float, Ge(0), Search(0.1, 1)] = 0.4
     """Of the sum, >= 0: 1 gives one task its own body back, 0 the pretrained one. The default is the one that Yadav et
     al. 2023 (arXiv:2306.01708) use where there is no validation set; the paper chooses it on one."""
 

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from strategies.base import Learner, Stage, Strategy
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Ties(Strategy):
 
     name: ClassVar[str] = "ties"
 
-    density: Annotated[float, Gt(0), Le(1)] = 0.2
+    density: Annotated[float, Gt(0), Le(1), Search(0.05, 1, log=True)] = 0.2
     """Share of a task vector that stays, in (0, 1]. The default is the paper's (section 4, where there is no
     validation set)."""
-    scale: Annotated[float, Ge(0)] = 1.0
+    scale: Annotated[float, Ge(0), Search(0.2, 2)] = 1.0
     """Of the merged vector, >= 0. The default is the paper's (section 4, where there is no validation set)."""
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:

@@ -10,6 +10,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, refuse_without_own_heads
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class WarmHead(Strategy):
     name: ClassVar[str] = "warm_head"
     neutral: ClassVar[Neutral | None] = Neutral({"warmup": 1000.0})
 
-    warmup: Annotated[float, Ge(0)] = 1.0
+    warmup: Annotated[float, Ge(0), Search(0, 2)] = 1.0
     """Stages in which the body trains, >= 0: 1 is the whole first stage, 0.5 half of its steps, 0 none (linear
     probing); all of them is naive. Ours: stages here are as short as the paper's warm-up."""
 

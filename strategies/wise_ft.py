@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge, Le
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
+from strategies.search import Search
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class WiSEFT(Strategy):
     name: ClassVar[str] = "wise_ft"
     neutral: ClassVar[Neutral | None] = Neutral({"alpha": 1.0})
 
-    alpha: Annotated[float, Ge(0), Le(1)] = 0.5
+    alpha: Annotated[float, Ge(0), Le(1), Search(0, 1)] = 0.5
     """How much of the way stays, 0 to 1: 1 is naive, 0 puts the body back. The default is what the paper recommends
     where nothing can be tuned."""
     base: Literal["pretrained", "previous"] = "pretrained"

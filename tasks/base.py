@@ -119,7 +119,7 @@ class Task(ABC):
     Attributes:
         spec: The catalogue entry.
         train: What stages train on.
-        test: What every stage is evaluated on.
+        test: What every stage is evaluated on: the split `TaskSpec.scored`.
         pad: Padding value of each input. Padding goes to the right, for decoders too: nothing is generated here, and
             on the left it would shift a text's positions by the length of its neighbours in the batch.
         pretraining: The head that the backbone was pretrained with, where the kind of task needs it.

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.base import Pretraining, Split, Task, input_names
 from tasks.causal import CausalTask
+from tasks.holdout import train_and_scored
 from tasks.sequence import SequenceTask
 from tasks.span import SpanTask
 from tasks.spec import TaskError, TaskSpec
@@ -35,7 +36,7 @@ class Sizes:
 
     Attributes:
         train_examples: At most this many training examples; None for all.
-        test_examples: At most this many test examples; None for all.
+        test_examples: At most this many examples of the split that scores are of; None for all.
         max_length: Tokens in a window.
     """
 
@@ -62,14 +63,14 @@ def prepare(
     kind = KINDS[spec.kind]
     if kind.objective is not None and (pretraining is None or pretraining.objective != kind.objective):
         raise TaskError(f"{spec.name}: needs a backbone with a {kind.objective} language-modelling head")
-    limits = {"train": sizes.train_examples, "test": sizes.test_examples}
+    train, scored = train_and_scored(spec, splits)
     encoded: dict[str, Split] = {}
-    for name, limit in limits.items():
-        if not splits.get(name):
+    for name, rows, limit in (("train", train, sizes.train_examples), (spec.scored, scored, sizes.test_examples)):
+        if not rows:
             raise TaskError(f"{spec.name}: the {name} split is empty; check the task's source")
-        encoded[name] = _encode(kind, spec, choose(splits[name], limit), tokenizer, sizes.max_length)
+        encoded[name] = _encode(kind, spec, choose(rows, limit), tokenizer, sizes.max_length)
     pad = dict.fromkeys(input_names(tokenizer), 0) | {"input_ids": tokenizer.pad_token_id}
-    return kind(spec, encoded["train"], encoded["test"], pad, pretraining)
+    return kind(spec, encoded["train"], encoded[spec.scored], pad, pretraining)
 
 
 def untrained_labels(task: Task) -> list[str]:

@@ -11,6 +11,8 @@ Kind = Literal["sequence", "pair", "token", "span", "causal"]
 
 Objective = Literal["causal", "masked"]
 """What a language model was pretrained for: to tell the next token, or those that were masked."""
+ScoredSplit = Literal["test", "validation"]
+"""A split that models are scored on."""
 PRETRAINING = "pretraining"
 """Name of the head that the backbone itself was pretrained with."""
 
@@ -39,6 +41,8 @@ class TaskSpec:
         validation: The split that tuning may look at, or None where the source has none.
         own: Of `labels` those that this task teaches, where others are other tasks'; empty for all. Streams set it.
         told_apart: Whether predicting may know which task of the stream a text is of. Streams set it.
+        scored: The split that scores are of: ``test``, or ``validation`` while settings are searched, see
+            `tasks.holdout`.
     """
 
     name: str
@@ -56,6 +60,7 @@ class TaskSpec:
     validation: str | None = None
     own: tuple[str, ...] = ()
     told_apart: bool = True
+    scored: ScoredSplit = "test"
 
     @property
     def head_name(self) -> str:

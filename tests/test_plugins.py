@@ -22,7 +22,8 @@ from benchmark.registry import (
     strategy_origin,
     strategy_summary,
 )
-from benchmark.suite import Overrides, SuiteFile, load_suite
+from benchmark.suite import Overrides, load_suite
+from benchmark.suite_schema import SuiteFile
 from tests.command import Retain, caller, is_one_line
 from tests.plugin_packages import FILES, GENTLE, STRATEGY, TASK, forgetting, lay
 

@@ -138,7 +138,7 @@ def test_set_does_not_replace_strategies_that_are_badly_written(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("trainig: {epochs: 1}", "suite mine: unknown key 'trainig': did you mean training?"),
+        ("trainig: {epochs: 1}", "suite mine: unknown key 'trainig': did you mean training or tuning?"),
         ("training: {epoch: 1}", "unknown key in training 'epoch': did you mean epochs?"),
         ("tasks: {boolq: {max_len: 32}}", "unknown key in tasks.boolq 'max_len': did you mean max_length?"),
         ("tasks: {squad: {max_length: 32}}", "tasks.squad is set, but squad is not in the stream"),

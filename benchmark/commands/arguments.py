@@ -33,6 +33,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' should be a whole number from 0 on")
+    return int(text)
+
+
 def amount(text: str) -> float:
     """A finite number of at least 0."""
     try:

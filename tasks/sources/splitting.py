@@ -60,7 +60,13 @@ def split(rows: Iterable[Row], salt: str, test_share: float = TEST_SHARE) -> Spl
     }
 
 
-def split_groups(rows: Sequence[Row], groups: Sequence[str], salt: str, test_share: float = TEST_SHARE) -> Splits:
+def split_groups(
+    rows: Sequence[Row],
+    groups: Sequence[str],
+    salt: str,
+    test_share: float = TEST_SHARE,
+    strata: Sequence[str] | None = None,
+) -> Splits:
     """Puts the share of the groups, each with all of its rows, into the test split.
 
     So rows that know of each other, such as questions about one passage, never stand on both sides. Groups that differ
@@ -71,10 +77,17 @@ def split_groups(rows: Sequence[Row], groups: Sequence[str], salt: str, test_sha
         groups: The group of each row.
         salt: Any text; another salt gives another split.
         test_share: Of the groups, between 0 and 1; their number is rounded half up.
+        strata: The stratum of each row, such as its label: each gives the share of its own groups. A group whose rows
+            are of several is of the one that sorts first. Default: one for all.
     """
     names = [normalise(group) for group in groups]
-    drawn = sorted(set(names), key=lambda name: _place(salt, name))
-    in_test = set(drawn[: _half_up(len(drawn) * test_share)])
+    stratum: dict[str, str] = {}
+    for name, one in zip(names, strata or [""] * len(names), strict=True):
+        stratum[name] = min(one, stratum.get(name, one))
+    drawn: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(stratum, key=lambda name: _place(salt, name)):
+        drawn[stratum[name]].append(name)
+    in_test = {name for same in drawn.values() for name in same[: _half_up(len(same) * test_share)]}
     pairs = list(zip(rows, names, strict=True))
     return {
         "train": [row for row, name in pairs if name not in in_test],
