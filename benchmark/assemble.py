@@ -79,6 +79,7 @@ def _run(
         costs=costs,
         losses=[stage[0].losses for stage in steps],
         failure=failure,
+        keeps_examples=planned.strategy.keeps_examples,
         parameters=study.backbone.parameters,
         peak_memory_bytes=max((int(part["peak_memory_bytes"]) for part in parts), default=0),
         seconds=sum(float(part["seconds"]) for part in parts)

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from benchmark.commands import check, fetch, keep, look, report, run
+from benchmark.commands import check, fetch, keep, leaderboard, look, report, run
 from benchmark.console import complain, say
 from benchmark.errors import UserError, unknown
 
-COMMANDS = (run, fetch, look, check, keep, report)
+COMMANDS = (run, fetch, look, check, keep, report, leaderboard)
 """In the order in which the help lists them."""
 
 

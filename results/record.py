@@ -106,6 +106,17 @@ class Failure(_Strict):
         return trace.encode(errors="backslashreplace").decode()
 
 
+class Tuning(_Strict):
+    """How the settings of a strategy were searched before the run, on validation splits of the first tasks."""
+
+    trials: int
+    """Settings that were tried."""
+    seconds: float
+    """Wall time of the whole search: it is not in `Run.seconds`."""
+    tasks: list[str]
+    """The tasks whose validation splits the search saw, in order."""
+
+
 class Provenance(_Strict):
     """Everything needed to say what produced the numbers."""
 
@@ -194,6 +205,10 @@ class Run(_Strict):
     """
     failure: Failure | None = None
     """Where and why the run ended before its end; None if it reached it."""
+    keeps_examples: bool | None = None
+    """Whether the strategy keeps training examples for later stages; None in records from before it was noted."""
+    tuning: Tuning | None = None
+    """How the strategy's settings were searched; None if they are its defaults or were set by hand."""
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int
