@@ -65,6 +65,7 @@ def _run(
         scenario=suite.stream.scenario,
         backbone=suite.backbone.name,
         strategy=planned.strategy.name,
+        keeps_examples=planned.strategy.keeps_examples,
         seed=planned.seed,
         order=Order(number=planned.order.number, tasks=list(planned.order.tasks)),
         tasks=study.task_infos(),
@@ -79,7 +80,6 @@ def _run(
         costs=costs,
         losses=[stage[0].losses for stage in steps],
         failure=failure,
-        keeps_examples=planned.strategy.keeps_examples,
         parameters=study.backbone.parameters,
         peak_memory_bytes=max((int(part["peak_memory_bytes"]) for part in parts), default=0),
         seconds=sum(float(part["seconds"]) for part in parts)

@@ -107,14 +107,15 @@ class Failure(_Strict):
 
 
 class Tuning(_Strict):
-    """How the settings of a strategy were searched before the run, on validation splits of the first tasks."""
+    """What the search of a strategy's settings was given, before the run."""
 
     trials: int
-    """Settings that were tried."""
+    """Settings that each strategy of the search might try, as many for all. One that has none to search for tried none,
+    and spent 0 seconds."""
     seconds: float
-    """Wall time of the whole search: it is not in `Run.seconds`."""
+    """What the trials of this strategy took, each as long as it would have taken alone; not part of `Run.seconds`."""
     tasks: list[str]
-    """The tasks whose validation splits the search saw, in order."""
+    """The tasks whose training rows the trials trained on and whose validation rows they were compared by, in order."""
 
 
 class Provenance(_Strict):
@@ -205,10 +206,8 @@ class Run(_Strict):
     """
     failure: Failure | None = None
     """Where and why the run ended before its end; None if it reached it."""
-    keeps_examples: bool | None = None
-    """Whether the strategy keeps training examples for later stages; None in records from before it was noted."""
     tuning: Tuning | None = None
-    """How the strategy's settings were searched; None if they are its defaults or were set by hand."""
+    """What the search of its settings was given; None if they were set as they are."""
     parameters: int
     """Weights of the backbone's body, heads not counted."""
     peak_memory_bytes: int
@@ -222,6 +221,8 @@ class Run(_Strict):
     """Time of the end, ISO 8601 in UTC."""
     settings: dict[str, Any]
     """The resolved cell: every setting with its value, defaults included."""
+    keeps_examples: bool | None = None
+    """Whether the strategy keeps training examples for later stages; None in records from before it was noted."""
     provenance: Provenance
 
     @model_validator(mode="after")

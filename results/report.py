@@ -7,6 +7,7 @@ from pathlib import Path
 
 from results import plots, probe_plots, probe_tables, recovery, render, stability, tables, tradeoff, tradeoff_plots
 from results.groups import Group, by_order, finished_variants, protocol_groups, slug, variants
+from results.html_report import Section, write_html
 from results.record import FinishedRun, RecordError, Run, finished_runs, write_atomically
 from results.style import save
 from results.tradeoff import Comparison
@@ -23,11 +24,27 @@ def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
     """
     groups = _groups(runs)
     if len(groups) == 1:
-        return list(_write_group(groups[0], folder, "tab:forgetting"))
-    written = [
-        path for group in groups for path in _write_group(group, folder / group.slug, f"tab:forgetting-{group.slug}")
-    ]
-    return written + [path for name, one in _compared(groups) for path in _write_comparison(one, folder / name)]
+        files = list(_write_group(groups[0], folder, "tab:forgetting"))
+        return [*files, write_html([_section(groups[0], files)], folder)]
+    sections: list[Section] = []
+    written: list[Path] = []
+    for group in groups:
+        files = list(_write_group(group, folder / group.slug, f"tab:forgetting-{group.slug}"))
+        sections.append(_section(group, files))
+        written += files
+    for name, one in _compared(groups):
+        files = list(_write_comparison(one, folder / name))
+        sections.append(Section(f"Backbones, {one.title}", [tradeoff.tradeoff_text(one)], _drawings(files)))
+        written += files
+    return [*written, write_html(sections, folder)]
+
+
+def _section(group: Group, files: Sequence[Path]) -> Section:
+    return Section(group.title, [tables.forgetting_text(group.runs, group.title)], _drawings(files), group.runs)
+
+
+def _drawings(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if file.suffix == ".svg"]
 
 
 def console_summary(runs: Sequence[Run]) -> str:

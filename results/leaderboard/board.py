@@ -20,7 +20,7 @@ MAIN = "final_average"
 """The measure that ranks."""
 COST = "train_seconds"
 MEMORY = "strategy_bytes"
-_SHOWN = (MAIN, "learning_accuracy", "forgetting", COST, MEMORY)
+_SHOWN = (MAIN, "learning_accuracy", "forgetting", COST, "search_seconds", MEMORY)
 _RETENTION = "retention_"
 _MOST_SETTINGS = 6
 
@@ -167,7 +167,7 @@ def _suite(name: str, runs: Sequence[Run]) -> Suite:
     groups = protocol_groups(runs)
     protocols = [protocol(group.runs[0]) for group in groups]
     # What the fingerprint says already, in other words, or what only repeats the backbone's name.
-    told = {"run.suite", "run.backbone", "backbone", "run.scenario", "training.epochs"} | BACKBONE_FACTS
+    told = {"run.suite", "run.backbone", "backbone", "run.scenario", "run.tuning", "training.epochs"} | BACKBONE_FACTS
     names = [
         fact
         for fact in facts.differing(protocols)

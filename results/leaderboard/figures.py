@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from results.leaderboard.board import COST, Ranking, Row
-from results.leaderboard.svg import ACCENT, INK, PAPER, RULE, SOFT, inline
+from results.leaderboard.svg import ACCENT, INK, PAPER, RULE, SOFT, Words, inline
 from results.style import house_style, new_figure, shorten
 from results.tables import show_count
 from results.tradeoff import pareto_front
@@ -21,6 +21,9 @@ _AREA = (0.13, 0.15, 0.86, 0.83)
 """Of the axes in the figure: left, bottom, width, height."""
 _POINTS = 8.0
 _NAME_CHARACTERS = 22
+_LABEL_CHARACTERS = 34
+_BLANK = "x"
+"""Stands where the page writes a name."""
 _LETTER = 0.62
 """Mean width of a letter, in its height."""
 _PLACES = ((6, 0), (-6, 0), (0, 8), (0, -8), (6, 8), (-6, 8), (6, -8), (-6, -8))
@@ -74,15 +77,16 @@ def _drawn(points: Sequence[_Point], name: str, labels: tuple[str, str], ranking
     figure = new_figure(_HEIGHT, _WIDTH)
     figure.set_layout_engine("none")  # labels have known sizes, and measuring them takes most of the time
     axes = figure.add_axes(_AREA)
-    axes.set_xlabel(labels[0], color=INK, size=_POINTS)
-    axes.set_ylabel(shorten(labels[1], 34), color=INK, size=_POINTS)
-    _furnish(axes, logarithmic=cheaper and _spans(points))
+    axes.set_xlabel(_BLANK, color=INK, size=_POINTS, gid="x")
+    axes.set_ylabel(_BLANK, color=INK, size=_POINTS, gid="y")
+    _furnish(axes, costs=cheaper, logarithmic=cheaper and _spans(points))
     ranked = [point for point in points if not point.is_reference]
     sign = -1 if cheaper else 1
     on_front = pareto_front([(sign * point.x, point.y) for point in ranked])
     best = sorted((point.x, point.y) for point, is_best in zip(ranked, on_front, strict=True) if is_best)
     axes.plot(*zip(*best, strict=True), color=RULE, linewidth=1.4, zorder=1)
     tips = {}
+    texts = {"x": labels[0], "y": shorten(labels[1], _LABEL_CHARACTERS)}
     for number, point in enumerate(points):
         color = ACCENT if point.front else SOFT
         axes.plot(
@@ -99,12 +103,12 @@ def _drawn(points: Sequence[_Point], name: str, labels: tuple[str, str], ranking
         )
         tips[f"p{number}"] = _tip(point, labels)
     axes.margins(0.12, 0.12)
-    _name_points(figure, axes, points)
+    texts |= _name_points(figure, axes, points)
     what = f"{labels[1].strip('→ ')} against {labels[0].strip('←→ ')}"
-    return inline(figure, name, f"{what} in {ranking.title}; the table above has the numbers", tips)
+    return inline(figure, name, f"{what} in {ranking.title}; the table above has the numbers", Words(tips, texts))
 
 
-def _furnish(axes: Axes, *, logarithmic: bool) -> None:
+def _furnish(axes: Axes, *, costs: bool, logarithmic: bool) -> None:
     axes.spines[:].set_color(RULE)
     axes.tick_params(colors=SOFT, labelsize=_POINTS, width=0.6, color=RULE)
     axes.grid(color=RULE, linewidth=0.35, zorder=0)
@@ -116,7 +120,7 @@ def _furnish(axes: Axes, *, logarithmic: bool) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    if logarithmic or axes.get_xlabel().startswith("←"):
+    if costs:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_count(value)))
 
 
@@ -131,11 +135,12 @@ def _tip(point: _Point, labels: tuple[str, str]) -> str:
     return f"{point.row.label}: {x} {point.x:.4g}, {y} {point.y:.4g}"
 
 
-def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
-    """Writes names where they cover nothing, those on the front first; one that has no such place stays unwritten.
+def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point]) -> dict[str, str]:
+    """Makes room for names where they cover nothing, those on the front first; returns them by group id.
 
-    The pointer and the table tell it.
+    One that has no such place stays unwritten: the pointer and the table tell it.
     """
+    written = {}
     scale = 72 / figure.dpi
     area = axes.bbox
     axes.autoscale_view()  # places are known from here on
@@ -152,8 +157,9 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
             box = (left, y + up - height / 2, left + width, y + up + height / 2)
             inside = low <= box[0] and box[2] <= high and bottom <= box[1] and box[3] <= top
             if inside and not any(_meet(box, other) for other in taken):
+                written[f"n{number}"] = text
                 axes.annotate(
-                    text,
+                    _BLANK,
                     (points[number].x, points[number].y),
                     (right, up),
                     textcoords="offset points",
@@ -161,10 +167,11 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
                     va="center_baseline",
                     color=INK if points[number].front else SOFT,
                     size=_POINTS,
-                    in_layout=False,
+                    gid=f"n{number}",
                 )
                 taken.append(box)
                 break
+    return written
 
 
 _Box = tuple[float, float, float, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,7 +42,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["breakable"] = _breakable
+    found.filters |= {"breakable": _breakable, "sortable": _sortable}
     found.globals |= {
         "attributes": _attributes,
         "limits": LIMITS,
@@ -191,6 +192,17 @@ def _attributes(ranking: Ranking, rows: bool = True) -> Markup:
 def _breakable(text: str) -> Markup:
     """Text that may break after an underscore too."""
     return Markup("_<wbr>").join(text.split("_"))
+
+
+def _sortable(text: str) -> str:
+    """What to sort a cell of a text table by: its first number with its unit; empty where it has none."""
+    found = _AMOUNT.match(text.replace("−", "-").replace(",", ""))
+    return "" if found is None else repr(float(found["number"]) * _UNITS.get(found["unit"], 1.0))
+
+
+_AMOUNT = re.compile(r"(?P<number>-?\d+(?:\.\d+)?) ?(?P<unit>[KMGT]iB|[kMGTPE])?")
+_UNITS = {unit: 1000.0**power for power, unit in enumerate("kMGTPE", start=1)}
+_UNITS |= {unit: 1024.0**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), start=1)}
 
 
 def _row_memory(ranking: Ranking, row: Row) -> float | str:

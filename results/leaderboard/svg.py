@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from xml.etree import ElementTree
 
@@ -24,36 +25,47 @@ CLASSES = {INK: "ink", SOFT: "soft", RULE: "rule", PAPER: "paper", ACCENT: "acce
 _FONT = re.compile(r"(?:(?P<weight>bold|\d00) )?(?P<size>[\d.]+)px")
 
 
-def inline(figure: Figure, name: str, title: str, tips: Mapping[str, str] | None = None) -> Markup:
+@dataclass(frozen=True)
+class Words:
+    """What a page writes into a figure, by the group ids of its artists.
+
+    Attributes:
+        tips: What to say of an artist under the pointer.
+        texts: What stands in the place of a text. Names are written so: a font of matplotlib may lack their letters,
+            those of the reader are many.
+    """
+
+    tips: Mapping[str, str]
+    texts: Mapping[str, str]
+
+
+def inline(figure: Figure, name: str, title: str, words: Words) -> Markup:
     """A figure as an ``<svg>`` element.
 
     Args:
         figure: Drawn with the colours of this module.
         name: Unique in the page: what ids in it begin with.
         title: What it shows, for who can't see it.
-        tips: Group id of an artist -> what to say of it under the pointer.
+        words: Of those who are in it.
     """
     buffer = BytesIO()
     with house_style(), mpl.rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return adapted(buffer.getvalue(), name, title, tips or {})
+    return adapted(buffer.getvalue(), name, title, words)
 
 
-def adapted(source: bytes, name: str, title: str, tips: Mapping[str, str], classes: bool = True) -> Markup:
-    """An SVG file of matplotlib as an element for a page; without ``classes`` it keeps its colours."""
+def adapted(source: bytes, name: str, title: str, words: Words | None = None) -> Markup:
+    """An SVG file of matplotlib as an element for a page; without ``words`` it keeps its words and its colours."""
     root = ElementTree.fromstring(source)
     for parent in list(root.iter()):
         for child in [one for one in parent if _local(one.tag) in ("metadata", "style")]:
             parent.remove(child)
     for element in root.iter():
         element.tag = _local(element.tag)
-        _flatten_style(element, classes)
+        _flatten_style(element, classes=words is not None)
+        if words is not None:
+            _write(element, words)
         _rename(element, name)
-        tip = tips.get(element.get("id", "").removeprefix(f"{name}-"))
-        if tip is not None:
-            said = ElementTree.Element("title")
-            said.text = tip
-            element.insert(0, said)
     box = root.get("viewBox", "")
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-label": title, "class": "figure"})
@@ -62,6 +74,18 @@ def adapted(source: bytes, name: str, title: str, tips: Mapping[str, str], class
 
 def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
+
+
+def _write(element: ElementTree.Element, words: Words) -> None:
+    artist = element.get("id", "")
+    if artist in words.tips:
+        said = ElementTree.Element("title")
+        said.text = words.tips[artist]
+        element.insert(0, said)
+    if artist in words.texts:
+        for child in element.iter():
+            if _local(child.tag) == "text":
+                child.text = words.texts[artist]
 
 
 def _flatten_style(element: ElementTree.Element, classes: bool) -> None:
