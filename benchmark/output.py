@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from results.record import Run
@@ -66,25 +66,55 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         raise UserError(str(error)) from error
 
 
-def report(runs: Sequence[Run], folder: Path) -> str:
+def report(
+    runs: Sequence[Run], folder: Path, metrics: Sequence[str] = (), group_by: str = "strategy", best: bool = False
+) -> str:
     """Writes tables and plots of the runs, and returns what a terminal shows of them.
 
+    Args:
+        runs: Finished and failed.
+        folder: Where files go.
+        metrics: Names of columns of the main tables, the first is ranked by; empty for those shown by default.
+        group_by: What rows are split by: see `results.summary.SPLITS`.
+        best: Whether only the best choice of hyperparameters of each strategy is kept.
+
     Raises:
-        UserError: the runs don't fit together, or a file can't be written.
+        UserError: the runs don't fit together, a metric is not known of them, or a file can't be written.
     """
     from results.record import RecordError
-    from results.report import console_summary, write_report
+    from results.report import build, console, write
+    from results.summary import Choice
 
     try:
-        summary = console_summary(runs)
+        check_metrics(runs, metrics)
+        made = build(runs, Choice(tuple(metrics), group_by, best))
+        summary = console(made)
         with writing(folder):
-            files = write_report(runs, folder)
+            files = write(made, folder)
     except RecordError as error:
         raise UserError(str(error)) from error
     plots = sum(file.suffix == ".png" for file in files)
     return (
-        f"{summary}\n\n{len(files)} files in {folder}: tables as Markdown, CSV and LaTeX, {plots} plots as PNG and SVG"
+        f"{summary}\n\n{len(files)} files in {folder}: tables as Markdown, CSV, LaTeX and JSON, "
+        f"{plots} plots as PNG and SVG"
     )
+
+
+def check_metrics(runs: Sequence[Run], names: Sequence[str]) -> None:
+    """Fails unless some of the runs allow each of these columns, each named once.
+
+    Raises:
+        UserError: one is not known.
+    """
+    from results.all_columns import named_columns
+    from results.groups import protocol_groups
+
+    known = {name for group in protocol_groups(runs) for name in named_columns(group.runs)} if names else set()
+    for name in names:
+        if name not in known:
+            raise unknown("metric", name, known)
+    if len(set(names)) < len(names):
+        raise UserError(f"--metric: {', '.join(names)}: each once, please")
 
 
 def _reason(error: OSError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Section:
     runs: Sequence[Run] = ()
 
 
-def write_html(sections: Sequence[Section], folder: Path) -> Path:
+def write_html(sections: Iterable[Section], folder: Path) -> Path:
     """Writes `NAME` into a folder.
 
     Args:
@@ -48,7 +48,7 @@ def write_html(sections: Sequence[Section], folder: Path) -> Path:
     return path
 
 
-def html_report(sections: Sequence[Section]) -> str:
+def html_report(sections: Iterable[Section]) -> str:
     """The page: style, script and figures are in it, and its policy lets nothing else run or load."""
     style, script = (f"\n{(TEMPLATES / name).read_text(encoding='utf-8')}" for name in ("style.css", "board.js"))
     parts = [

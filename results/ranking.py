@@ -102,8 +102,19 @@ def compare_all(variants: Sequence[Variant], column: Column, bootstrap: Bootstra
     ]
 
 
-def standings(variants: Sequence[Variant], column: Column, bootstrap: Bootstrap | None = None) -> list[Standing]:
+def standings(
+    variants: Sequence[Variant],
+    column: Column,
+    bootstrap: Bootstrap | None = None,
+    compared: Sequence[Compared] | None = None,
+) -> list[Standing]:
     """The variants for which the measure is defined, best mean first.
+
+    Args:
+        variants: Of one protocol.
+        column: The measure.
+        bootstrap: How intervals are made.
+        compared: What `compare_all` gives for the same arguments, where it is known already.
 
     Raises:
         ValueError: neither larger nor smaller values of the measure are better.
@@ -111,7 +122,7 @@ def standings(variants: Sequence[Variant], column: Column, bootstrap: Bootstrap 
     if column.better not in ("↑", "↓"):
         raise ValueError(f"{column.name} has no better side to rank by")
     by_label = {variant.label: variant for variant in variants}
-    compared = compare_all(variants, column, bootstrap)
+    pairs = compare_all(variants, column, bootstrap) if compared is None else compared
     labels = list(_best_first(variants, column))
     estimates = {label: _known(estimate_of(by_label[label], column, bootstrap)) for label in labels}
     several = {label for label in labels if estimates[label].runs > 1}
@@ -119,7 +130,7 @@ def standings(variants: Sequence[Variant], column: Column, bootstrap: Bootstrap 
     beaten = dict.fromkeys(labels, 0)
     tied: dict[str, list[str]] = {label: [] for label in labels}
     nearest = {}
-    for pair in compared:
+    for pair in pairs:
         if labels.index(pair.second) == labels.index(pair.first) + 1:
             nearest[pair.first] = pair.difference
         if pair.difference.separated:

@@ -3,107 +3,197 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from results import plots, probe_plots, probe_tables, recovery, render, stability, tables, tradeoff, tradeoff_plots
+import pandas as pd
+
+from results import (
+    data,
+    plots,
+    probe_plots,
+    probe_tables,
+    recovery,
+    render,
+    stability,
+    summary,
+    tables,
+    tradeoff,
+    tradeoff_plots,
+)
+from results.all_columns import main_measures
 from results.groups import Group, by_order, finished_variants, protocol_groups, slug, variants
 from results.html_report import Section, write_html
+from results.pairs import pairs_table, pairs_text
 from results.record import FinishedRun, RecordError, Run, finished_runs, write_atomically
+from results.render import TextTable
 from results.style import save
+from results.summary import Choice, Summary
 from results.tradeoff import Comparison
 
 
-def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Writes tables and figures of the runs; those of several protocols get a subfolder each.
+def write_report(runs: Sequence[Run], folder: Path, choice: Choice | None = None) -> list[Path]:
+    """Builds and writes in one.
+
+    Raises:
+        RecordError: there are no runs, or two records are of the same cell.
+    """
+    return write(build(runs, choice), folder)
+
+
+def console_summary(runs: Sequence[Run], choice: Choice | None = None) -> str:
+    """Builds and shows in one.
+
+    Raises:
+        RecordError: there are no runs, or two records are of the same cell.
+    """
+    return console(build(runs, choice))
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Writes tables and figures; those of several protocols get a subfolder each.
 
     Returns:
         The files written, in order.
+    """
+    files = [path for write_part in WRITERS for path in write_part(report, folder)]
+    return [*files, write_html(_sections(report, files, folder), folder)]
+
+
+def console(report: Report) -> str:
+    """The main table of every protocol, for the terminal."""
+    found = [render.console(summary.text(one)) for one in report.summaries]
+    found += [render.console(tradeoff.tradeoff_text(one)) for one in report.comparisons]
+    legend = (
+        "↑ larger is better, ↓ smaller is better, [ ] 95 % interval of the mean over seeds and orders, "
+        f"{render.UNDEFINED} undefined"
+    )
+    best = ["best: chosen on these very runs, so optimistic"] if report.choice.best else []
+    return "\n\n".join([*found, *best, legend])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is written of some runs.
+
+    Attributes:
+        choice: What the main tables show.
+        groups: One a protocol.
+        summaries: The main tables, one a protocol, or where rows are split by backbone one a set of backbones.
+        folders: Of each summary, below that of the report.
+        comparisons: Of backbones.
+    """
+
+    choice: Choice
+    groups: list[Group]
+    summaries: list[Summary]
+    folders: list[str]
+    comparisons: list[Comparison]
+
+
+def build(runs: Sequence[Run], choice: Choice | None = None) -> Report:
+    """Computes what is written and shown.
 
     Raises:
         RecordError: there are no runs, or two records are of the same cell.
     """
-    groups = _groups(runs)
-    if len(groups) == 1:
-        files = list(_write_group(groups[0], folder, "tab:forgetting"))
-        return [*files, write_html([_section(groups[0], files)], folder)]
-    sections: list[Section] = []
-    written: list[Path] = []
-    for group in groups:
-        files = list(_write_group(group, folder / group.slug, f"tab:forgetting-{group.slug}"))
-        sections.append(_section(group, files))
-        written += files
-    for name, one in _compared(groups):
-        files = list(_write_comparison(one, folder / name))
-        sections.append(Section(f"Backbones, {one.title}", [tradeoff.tradeoff_text(one)], _drawings(files)))
-        written += files
-    return [*written, write_html(sections, folder)]
-
-
-def _section(group: Group, files: Sequence[Path]) -> Section:
-    return Section(group.title, [tables.forgetting_text(group.runs, group.title)], _drawings(files), group.runs)
-
-
-def _drawings(files: Sequence[Path]) -> list[Path]:
-    return [file for file in files if file.suffix == ".svg"]
-
-
-def console_summary(runs: Sequence[Run]) -> str:
-    """The forgetting table of every protocol, for the terminal.
-
-    Raises:
-        RecordError: there are no runs, or two records are of the same cell.
-    """
-    found = [render.console(tables.forgetting_text(group.runs, group.title)) for group in _groups(runs)]
-    found += [render.console(tradeoff.tradeoff_text(one)) for one in tradeoff.comparisons(_groups(runs))]
-    legend = "↑ larger is better, ↓ smaller is better, ± standard deviation over seeds and orders, – undefined"
-    return "\n\n".join([*found, legend])
-
-
-def _groups(runs: Sequence[Run]) -> list[Group]:
     if not runs:
         raise RecordError("no run records to report")
-    return protocol_groups(runs)
+    choice = choice or Choice()
+    groups = protocol_groups(runs)
+    if choice.group_by == "backbone":
+        sets = tradeoff.alike_but_backbone(groups)
+        titles = [f"{same[0].runs[0].suite}: {same[0].runs[0].stream}" for same in sets]
+        folders = [slug(f"backbones {number} {title}") for number, title in enumerate(titles, start=1)]
+    else:
+        sets = [[group] for group in groups]
+        titles, folders = [group.title for group in groups], [group.slug for group in groups]
+    summaries = [summary.summarise(same, title, choice) for same, title in zip(sets, titles, strict=True)]
+    only = [""] if len(summaries) == 1 else folders
+    return Report(choice, groups, summaries, only, tradeoff.comparisons(groups))
 
 
-def _compared(groups: Sequence[Group]) -> Iterator[tuple[str, Comparison]]:
-    """Every comparison of backbones with a name for its files."""
-    found = tradeoff.comparisons(groups)
-    for number, comparison in enumerate(found, start=1):
-        yield "backbones" if len(found) == 1 else f"backbones-{number}", comparison
+def _write_main_tables(report: Report, folder: Path) -> Iterator[Path]:
+    for one, name in zip(report.summaries, report.folders, strict=True):
+        label = f"tab:forgetting-{name}" if name else "tab:forgetting"
+        yield from _write_forms(folder / name / "forgetting", summary.text(one), summary.table(one), label)
+        if one.pairs:
+            pairs = label.replace("forgetting", "pairs", 1)
+            yield from _write_forms(folder / name / "pairs", pairs_text(one), pairs_table(one), pairs)
 
 
-def _write_comparison(comparison: Comparison, stem: Path) -> Iterator[Path]:
-    text = tradeoff.tradeoff_text(comparison)
+def _write_groups(report: Report, folder: Path) -> Iterator[Path]:
+    for group in report.groups:
+        own = folder / group.slug if len(report.groups) > 1 else folder
+        for name, text in _texts(group.runs):
+            write_atomically(own / name, text)
+            yield own / name
+        if finished_runs(group.runs):  # of failed runs alone there is nothing to draw
+            yield from _write_figures(group.runs, own)
+
+
+def _write_comparisons(report: Report, folder: Path) -> Iterator[Path]:
+    for number, comparison in enumerate(report.comparisons, start=1):
+        stem = folder / ("backbones" if len(report.comparisons) == 1 else f"backbones-{number}")
+        table = tradeoff.tradeoff_table(comparison)
+        yield from _write_forms(stem, tradeoff.tradeoff_text(comparison), table, f"tab:{stem.name}")
+        first, second = tradeoff.fronts(comparison)
+        if first:
+            figure = tradeoff_plots.learning_against_forgetting(comparison)
+            yield from save(figure, stem.with_name(f"{stem.name}_learning"))
+        if second:
+            yield from save(tradeoff_plots.keeping_against_cost(comparison), stem.with_name(f"{stem.name}_cost"))
+
+
+def _write_data(report: Report, folder: Path) -> Iterator[Path]:
+    path = folder / "report.json"
+    write_atomically(path, data.as_json(report.summaries, report.comparisons))
+    yield path
+
+
+WRITERS: tuple[Callable[[Report, Path], Iterator[Path]], ...] = (
+    _write_main_tables,
+    _write_groups,
+    _write_comparisons,
+    _write_data,
+)
+"""What a report is made of, in this order: each writes its files and yields their paths."""
+
+
+def _sections(report: Report, files: Sequence[Path], folder: Path) -> Iterator[Section]:
+    """The same as parts of one page: a protocol's tables with its figures, then what compares several."""
+    drawn = [file for file in files if file.suffix == ".svg"]
+    several = len(report.groups) > 1
+    figures = {
+        group.slug: [file for file in drawn if file.parent == (folder / group.slug if several else folder)]
+        for group in report.groups
+    }
+    texts = [[summary.text(one), *([pairs_text(one)] if one.pairs else [])] for one in report.summaries]
+    if report.choice.group_by == "backbone":
+        yield from (Section(one.title, text, []) for one, text in zip(report.summaries, texts, strict=True))
+        yield from (Section(group.title, [], figures[group.slug], group.runs) for group in report.groups)
+    else:
+        for group, text in zip(report.groups, texts, strict=True):
+            yield Section(group.title, text, figures[group.slug], group.runs)
+    for number, comparison in enumerate(report.comparisons, start=1):
+        stem = "backbones" if len(report.comparisons) == 1 else f"backbones-{number}"
+        mine = [file for file in drawn if file.parent == folder and file.stem.rpartition("_")[0] == stem]
+        yield Section(f"Backbones, {comparison.title}", [tradeoff.tradeoff_text(comparison)], mine)
+
+
+def _write_forms(stem: Path, text: TextTable, table: pd.DataFrame, label: str) -> Iterator[Path]:
+    """One table as Markdown, CSV and LaTeX."""
     for suffix, content in (
         ("md", render.markdown(text)),
-        ("csv", render.csv(tradeoff.tradeoff_table(comparison))),
-        ("tex", render.latex(text, f"tab:{stem.name}")),
+        ("csv", render.csv(table)),
+        ("tex", render.latex(text, label)),
     ):
         path = stem.with_name(f"{stem.name}.{suffix}")
         write_atomically(path, content)
         yield path
-    first, second = tradeoff.fronts(comparison)
-    if first:
-        figure = tradeoff_plots.learning_against_forgetting(comparison)
-        yield from save(figure, stem.with_name(f"{stem.name}_learning"))
-    if second:
-        yield from save(tradeoff_plots.keeping_against_cost(comparison), stem.with_name(f"{stem.name}_cost"))
 
 
-def _write_group(group: Group, folder: Path, label: str) -> Iterator[Path]:
-    for name, text in _texts(group, label):
-        write_atomically(folder / name, text)
-        yield folder / name
-    if finished_runs(group.runs):  # of failed runs alone there is nothing to draw
-        yield from _write_figures(group.runs, folder)
-
-
-def _texts(group: Group, label: str) -> Iterator[tuple[str, str]]:
-    runs = group.runs
-    forgetting = tables.forgetting_text(runs, group.title)
-    yield "forgetting.md", render.markdown(forgetting)
-    yield "forgetting.csv", render.csv(tables.forgetting_table(runs))
-    yield "forgetting.tex", render.latex(forgetting, label)
+def _texts(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     yield "failures.csv", render.csv(tables.failures_table(runs))
     yield "scores.md", _score_matrices(runs)
     yield "scores.csv", render.csv(tables.scores_long(runs))
@@ -141,7 +231,7 @@ def _write_figures(runs: Sequence[Run], folder: Path) -> Iterator[Path]:
         if _some_strategy_has(stability.worst_dips, same):
             yield from save(probe_plots.scores_inside_stages(same), folder / f"{name}scores_inside_stages")
     finished = finished_runs(runs)
-    for probe, measure in tables.main_measures(finished):
+    for probe, measure in main_measures(finished):
         figure = plots.retention_against_learning(runs, probe, measure)
         yield from save(figure, folder / f"retention_{slug(probe)}")
     if plots.shared_layers(finished):

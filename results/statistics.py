@@ -15,6 +15,7 @@ number of runs minus that of strata. Where a stratum has a single run that is im
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -123,10 +124,13 @@ class Difference:
             return None
         sides = 1 if self.paired else 2
         spread = self.error * math.sqrt(self.runs / sides)
-        for runs in range(2, MOST_SEEDS + 1):
-            if _reach(sides * (runs - 1), level, power) * spread / math.sqrt(runs) <= abs(self.mean):
-                return runs
-        return None
+
+        def shows(runs: int) -> bool:
+            return _reach(sides * (runs - 1), level, power) * spread / math.sqrt(runs) <= abs(self.mean)
+
+        # The more runs, the smaller what they show: bisects for the first that does.
+        found = bisect_left(range(2, MOST_SEEDS + 1), True, key=shows) + 2
+        return found if found <= MOST_SEEDS else None
 
 
 def estimate(
@@ -255,7 +259,7 @@ class _Shifts:
         return not mean + low <= 0 <= mean + high
 
     def _ends(self, doubt: float) -> tuple[float, float]:
-        stretch = float(stats.t.ppf(1 - doubt / 2, self.freedom) / stats.norm.ppf(1 - doubt / 2))
+        stretch = float(special.stdtrit(self.freedom, 1 - doubt / 2) / special.ndtri(1 - doubt / 2))
         return stretch * self._quantile(doubt / 2), stretch * self._quantile(1 - doubt / 2)
 
     def _quantile(self, share: float) -> float:
@@ -284,7 +288,7 @@ def _resample_weights(n: int, draws: int, seed: tuple[int, ...]) -> _Floats:
 
 
 def _reach(freedom: float, level: float, power: float) -> float:
-    return float(stats.t.ppf(1 - (1 - level) / 2, freedom) + stats.t.ppf(power, freedom))
+    return float(special.stdtrit(freedom, 1 - (1 - level) / 2) + special.stdtrit(freedom, power))
 
 
 def _hedges(mean: float, deviation: float, freedom: int) -> float | None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from results.all_columns import forgetting_columns, main_measures
 from results.columns import Column
+from results.costs import show_bytes, show_count, total_flops
 from results.groups import BACKBONE_FACTS, DATA_FACTS, Group, Variant, protocol, variants
 from results.record import FinishedRun
 from results.render import UNDEFINED, TextTable
-from results.tables import forgetting_columns, main_measures, show_bytes, show_count, total_flops
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,14 @@ class Comparison:
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """Every set of several groups that agree on all but the backbone, in the order of the groups.
+    """Every set of several groups that agree on all but the backbone, in the order of the groups."""
+    several = [same for same in alike_but_backbone(groups) if len({group.runs[0].backbone for group in same}) > 1]
+    found = [_compare(same) for same in several]
+    return [comparison for comparison in found if len({choice.backbone for choice in comparison.choices}) > 1]
+
+
+def alike_but_backbone(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """Sets of groups that agree on all but the backbone, of one group where no other agrees with it.
 
     A probe that does not apply to a backbone is left out for it. So groups also agree where only one has a probe.
     """
@@ -68,9 +76,7 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
         facts = protocol(group.runs[0])
         own = BACKBONE_FACTS | _probe_facts(group).keys()
         alike[tuple(sorted((name, text) for name, text in facts.items() if name not in own))].append(group)
-    agreeing = [same for near in alike.values() for same in _agreeing_on_probes(near)]
-    found = [_compare(same) for same in agreeing if len({group.runs[0].backbone for group in same}) > 1]
-    return [comparison for comparison in found if len({choice.backbone for choice in comparison.choices}) > 1]
+    return [same for near in alike.values() for same in _agreeing_on_probes(near)]
 
 
 def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:

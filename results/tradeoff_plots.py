@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from results.costs import show_count
 from results.style import LINE_INCHES, MUTED, Look, house_style, legend_below, looks, new_figure, shorten
-from results.tables import show_count
 from results.tradeoff import Comparison, fronts
 
 _PANEL_INCHES = 2.6

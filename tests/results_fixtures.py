@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from results import summary
+from results.groups import Group
 from results.record import Failure, Provenance, Run, StageCost, TaskInfo
+from results.render import TextTable
+from results.summary import Choice
 
 TASKS = ("rotten_tomatoes", "bbc_news", "conll2003_ner")
 METRICS = {"conll2003_ner": "span_f1"}
@@ -82,6 +87,16 @@ def make_run(
         }
         | fields
     )
+
+
+def table_of(runs: Sequence[Run], choice: Choice | None = None) -> pd.DataFrame:
+    """The main table of runs of one protocol."""
+    return summary.table(summary.summarise([Group("", "", list(runs))], "", choice))
+
+
+def text_of(runs: Sequence[Run], title: str = "", choice: Choice | None = None) -> TextTable:
+    """The same for readers."""
+    return summary.text(summary.summarise([Group(title, "", list(runs))], title, choice))
 
 
 def plausible_scores(stages: int, tasks: int, forgets: float, seed: int) -> list[list[float]]:

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from results import probe_plots, probe_tables, recovery, stability, tables
 from results.record import FinishedRun, Run
 from results.report import console_summary, write_report
-from tests.results_fixtures import LAYERS, TASKS, make_run
+from tests.results_fixtures import LAYERS, TASKS, make_run, table_of, text_of
 
 SCORES = [[0.5, 0.5, 0.5], [0.9, 0.5, 0.5], [0.7, 0.8, 0.5], [0.6, 0.7, 0.9]]
 REFITS: list[dict[str, float]] = [
@@ -91,7 +91,7 @@ def test_a_task_without_fresh_heads_is_left_out(tmp_path: Path) -> None:
     assert recovery.body_lost(run) == pytest.approx(-0.05)
     assert probe_tables.lost_table([run])["task"].tolist() == ["bbc_news"]
     assert "lost by" in console_summary([run])
-    assert "that do not use the pretrained head" in (text := tables.forgetting_text([run], "")).notes[6]
+    assert "that do not use the pretrained head" in (text := text_of([run], "")).notes[6]
     assert text.headers[6].startswith("lost by\nthe head")
     assert "lost_by_head_and_body.png" in {path.name for path in write_report([run], tmp_path)}
     none = worked(refits=[{}] * 4)
@@ -150,11 +150,11 @@ def test_what_was_not_tested_inside_is_undefined() -> None:
 
 def test_columns_are_there_if_a_run_has_something_for_them() -> None:
     new = {"head_lost", "body_lost", "worst_dip", "min_acc", "wc_acc"}
-    assert not new & set(tables.forgetting_table([make_run()]).columns)
-    table = tables.forgetting_table([inside(), inside("joint", together=True)]).set_index("strategy")
+    assert not new & set(table_of([make_run()]).columns)
+    table = table_of([inside(), inside("joint", together=True)]).set_index("strategy")
     assert new <= set(table.columns)
     assert all(table[column].isna()["joint"] and table[column].notna()["naive"] for column in new)
-    assert {"head_lost", "body_lost"} <= set(tables.forgetting_table([worked(refits=REFITS)]).columns)
+    assert {"head_lost", "body_lost"} <= set(table_of([worked(refits=REFITS)]).columns)
 
 
 def test_long_tables_hold_every_number() -> None:

@@ -14,7 +14,7 @@ from results import probe_plots, probe_tables, tables
 from results.groups import by_order, protocol_groups, variants
 from results.record import FinishedRun, Order, RecordError, Run
 from results.report import console_summary, write_report
-from tests.results_fixtures import TASKS, make_run
+from tests.results_fixtures import TASKS, make_run, table_of, text_of
 
 SWAPPED = [TASKS[0], TASKS[2], TASKS[1]]
 
@@ -41,16 +41,16 @@ def test_orders_are_replicates_of_one_protocol() -> None:
     assert len(protocol_groups(runs)) == 1
     (variant,) = variants(runs)
     assert [run.replicate for run in variant.runs] == ["seed 0", "seed 1", "seed 0, order 2", "seed 1, order 2"]
-    (row,) = tables.forgetting_table(runs).to_dict("records")
-    assert row["seeds"] == 4
-    text = tables.forgetting_text(runs, "")
+    (row,) = table_of(runs).to_dict("records")
+    assert row["runs"] == 4
+    text = text_of(runs, "")
     assert text.headers[1] == "runs" and text.rows[0][1] == "4" and "seeds and orders" in text.notes[1]
-    assert tables.forgetting_text(runs[:2], "").headers[1] == "seeds"
+    assert text_of(runs[:2], "").headers[1] == "seeds"
     assert "runs" in console_summary(runs)
 
 
 def test_a_task_is_followed_from_the_stage_that_trained_it() -> None:
-    (row,) = tables.forgetting_table([ordered(0)]).to_dict("records")
+    (row,) = table_of([ordered(0)]).to_dict("records")
     # Right after learning: 0.9 (stage 1), 0.6 (stage 3), 0.7 (stage 2); before the last stage two were learned.
     assert row["learning_accuracy"] == pytest.approx((0.9 + 0.6 + 0.7) / 3)
     assert row["backward_transfer"] == pytest.approx(((0.7 - 0.9) + (0.5 - 0.7)) / 2)

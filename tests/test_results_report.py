@@ -156,6 +156,9 @@ _FILES = [
     "forgetting.md",
     "forgetting.csv",
     "forgetting.tex",
+    "pairs.md",
+    "pairs.csv",
+    "pairs.tex",
     "failures.csv",
     "scores.md",
     "scores.csv",
@@ -169,6 +172,7 @@ _FILES = [
     "retention_news-retrieval.svg",
     "drift_per_layer.png",
     "drift_per_layer.svg",
+    "report.json",
 ]
 
 

@@ -14,7 +14,7 @@ from results import render, tables
 from results.groups import protocol_groups, variants
 from results.record import RecordError, Run
 from results.render import TextTable
-from tests.results_fixtures import make_run
+from tests.results_fixtures import make_run, table_of, text_of
 
 HOSTILE = 'a_b & 50% | $x$ #1 {~^} \\ <b> _c_ "q"'
 SCORES = [[0.1, 0.2, 0.3], [0.8, 0.25, 0.2], [0.9, 0.7, 0.5], [0.6, 0.75, 0.9]]
@@ -30,9 +30,9 @@ def _parse(text: str) -> list[dict[str, str]]:
 
 def test_one_row_per_strategy_with_mean_and_deviation_over_seeds() -> None:
     runs = [make_run("ewc", seed, _shifted(0.01 * seed)) for seed in range(3)]
-    (row,) = tables.forgetting_table(runs).to_dict("records")
+    (row,) = table_of(runs).to_dict("records")
     finals = [0.75 + 0.03 * seed for seed in range(3)]
-    assert (row["strategy"], row["seeds"]) == ("ewc", 3)
+    assert (row["strategy"], row["runs"]) == ("ewc", 3)
     assert row["final_average"] == pytest.approx(statistics.mean(finals))
     assert row["final_average_std"] == pytest.approx(statistics.stdev(finals))
     assert row["learning_accuracy"] == pytest.approx(0.8 + 0.02)
@@ -42,24 +42,24 @@ def test_one_row_per_strategy_with_mean_and_deviation_over_seeds() -> None:
 
 
 def test_costs_are_sums_and_peaks_over_stages() -> None:
-    (row,) = tables.forgetting_table([make_run()]).to_dict("records")
+    (row,) = table_of([make_run()]).to_dict("records")
     assert row["train_seconds"] == 10.25 + 20.5 + 30.75
     assert row["trainable_parameters"] == 22_600_002
     assert row["strategy_bytes"] == 2 * 1024 * 1024
 
 
 def test_one_seed_has_no_deviation_and_joint_no_forgetting() -> None:
-    (row,) = tables.forgetting_table([make_run("joint", together=True)]).to_dict("records")
+    (row,) = table_of([make_run("joint", together=True)]).to_dict("records")
     for name in ("final_average_std", "forgetting", "learning_accuracy", "backward_transfer"):
         assert pd.isna(row[name])
 
 
-def test_the_text_shows_deviation_only_with_several_seeds_and_a_dash_for_undefined() -> None:
+def test_the_text_shows_an_interval_only_with_several_seeds_and_a_dash_for_undefined() -> None:
     runs = [make_run("ewc", seed, _shifted(0.01 * seed)) for seed in range(3)]
-    text = tables.forgetting_text([*runs, make_run("joint", together=True)], "title")
+    text = text_of([*runs, make_run("joint", together=True)], "title")
     ewc, joint = (dict(zip(text.headers, row, strict=True)) for row in text.rows)
-    assert ewc["final\naverage ↑"] == "0.780 ± 0.030"
-    assert ewc["backward\ntransfer ↑"] == "−0.060 ± 0.015"
+    assert ewc["final\naverage ↑"] == "0.780 [0.699, 0.861]"
+    assert ewc["backward\ntransfer ↑"] == "−0.060 [−0.100, −0.020]"
     assert ewc["trainable\nparameters ↓"] == "22.6M"
     assert ewc["strategy\nmemory ↓"] == "2.0 MiB"
     assert ewc["training\nseconds ↓"] == "61.5"
@@ -68,7 +68,7 @@ def test_the_text_shows_deviation_only_with_several_seeds_and_a_dash_for_undefin
 
 
 def test_every_column_has_a_note_with_its_direction() -> None:
-    text = tables.forgetting_text([make_run()], "title")
+    text = text_of([make_run()], "title")
     for header in text.headers[2:]:
         assert any(note.startswith(header.replace("\n", " ") + ":") for note in text.notes), header
 
@@ -83,7 +83,7 @@ def test_human_numbers(value: int, count: str, size: str) -> None:
         together=True,
         costs=[cost.model_copy(update={"trainable_parameters": value, "strategy_bytes": value})],
     )
-    (row,) = tables.forgetting_text([run], "title").rows
+    (row,) = text_of([run], "title").rows
     assert (row[-3], row[-1]) == (count, size)
 
 
@@ -107,7 +107,7 @@ def test_a_setting_that_only_one_run_has_is_told() -> None:
 
 def test_the_same_cell_twice_is_refused() -> None:
     with pytest.raises(RecordError, match="ewc: several records of seed 1"):
-        tables.forgetting_table([make_run("ewc", 1), make_run("ewc", 1)])
+        table_of([make_run("ewc", 1), make_run("ewc", 1)])
 
 
 def _other(run: Run, **fields: Any) -> Run:
@@ -140,7 +140,7 @@ def test_runs_of_different_protocols_never_share_a_table(other: Run) -> None:
     assert len({group.title for group in protocol_groups(runs)}) == 2
     assert len({group.slug for group in protocol_groups(runs)}) == 2
     with pytest.raises(ValueError, match="different protocols"):
-        tables.forgetting_table(runs)
+        table_of(runs)
 
 
 def test_strategies_and_seeds_of_one_protocol_share_a_table() -> None:
@@ -163,13 +163,13 @@ def test_the_title_says_what_differs() -> None:
 def test_the_order_of_the_runs_changes_nothing() -> None:
     runs = [make_run(name, seed) for name in ("naive", "ewc") for seed in range(3)]
     shuffled = random.Random(0).sample(runs, len(runs))
-    assert render.csv(tables.forgetting_table(runs)) == render.csv(tables.forgetting_table(shuffled))
+    assert render.csv(table_of(runs)) == render.csv(table_of(shuffled))
     assert render.csv(tables.scores_long(runs)) == render.csv(tables.scores_long(shuffled))
 
 
 def test_csv_holds_every_number_exactly_and_undefined_as_empty() -> None:
     runs = [make_run("ewc", 0), make_run("ewc", 1), make_run("joint", together=True)]
-    table = tables.forgetting_table(runs)
+    table = table_of(runs)
     parsed = _parse(render.csv(table))
     assert [row["strategy"] for row in parsed] == ["ewc", "joint"]
     for read, (_, written) in zip(parsed, table.iterrows(), strict=True):
@@ -251,7 +251,7 @@ def test_the_console_table_fits_and_loses_nothing(strategies: int, probes: int, 
         for number in range(strategies)
         for seed in range(seeds)
     ]
-    table = tables.forgetting_text(runs, "title")
+    table = text_of(runs, "title")
     text = render.console(table)
     assert max(map(len, text.splitlines())) <= 120
     for header in table.headers[1:]:

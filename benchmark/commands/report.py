@@ -9,12 +9,26 @@ from benchmark.commands import Commands
 from benchmark.console import print_result
 from benchmark.output import check_writable, read_runs, report
 
+GROUPS = ("strategy", "backbone", "order", "task")
+
 
 def add(commands: Commands) -> None:
     """Declares it."""
     tables = commands.add_parser("report", help="tables and plots from records")
     tables.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="records, or folders that hold them")
     tables.add_argument("--out", type=Path, metavar="DIR", help="default: the folder 'report' beside the first record")
+    tables.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a column of the main table, several by repeating it; the first is what rows are ranked by; NAME:METRIC "
+        "takes another metric of the tasks, as forgetting:macro_f1 (docs/statistics.md names all)",
+    )
+    tables.add_argument("--group-by", choices=GROUPS, default=GROUPS[0], help="what else gets a row of its own")
+    tables.add_argument(
+        "--best", action="store_true", help="only the best hyperparameters of each strategy, chosen on these runs"
+    )
     tables.set_defaults(handler=_report)
 
 
@@ -23,4 +37,4 @@ def _report(options: argparse.Namespace) -> None:
     first: Path = options.runs[0]
     folder = options.out or (first if first.is_dir() else first.parent) / "report"
     check_writable(folder)
-    print_result(report(runs, folder))
+    print_result(report(runs, folder, options.metric, options.group_by, options.best))

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from results import fingerprint as facts
+from results.all_columns import forgetting_columns
 from results.columns import Column
 from results.groups import BACKBONE_FACTS, DATA_FACTS, Group, Variant, protocol, protocol_groups, variants
 from results.leaderboard.names import page_name, suite_page
 from results.ranking import Standing, estimate_of, standings
 from results.record import Run
 from results.statistics import Estimate
-from results.tables import forgetting_columns
 from results.tradeoff import pareto_front
 
 MAIN = "final_average"

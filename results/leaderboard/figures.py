@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from results.costs import show_count
 from results.leaderboard.board import COST, Ranking, Row
 from results.leaderboard.svg import ACCENT, INK, PAPER, RULE, SOFT, Words, inline
 from results.style import house_style, new_figure, shorten
-from results.tables import show_count
 from results.tradeoff import pareto_front
 
 _WIDTH, _HEIGHT = 4.3, 3.2

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from results.all_columns import forgetting_columns
 from results.columns import Column, show_score
 from results.leaderboard.board import MEMORY, Ranking, Row, Suite
 from results.leaderboard.figures import tradeoff
@@ -20,7 +21,6 @@ from results.leaderboard.names import run_page as run_name
 from results.leaderboard.run_page import run_page
 from results.record import FinishedRun, Run
 from results.statistics import Estimate
-from results.tables import forgetting_columns
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 ASSETS = ("style.css", "board.js")

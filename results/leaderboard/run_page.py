@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from results.costs import show_bytes, show_count
 from results.fingerprint import fingerprint
 from results.leaderboard.charts import Chart, Series, chart
 from results.record import Run
-from results.tables import show_bytes, show_count, stage_name, state_names
+from results.tables import stage_name, state_names
 
 _HEAT_STEPS = 10
 _STATE_LETTERS = 9
