@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from results.leaderboard import site
-from results.leaderboard.pages import POLICY
+from results.leaderboard.board import leaderboard
+from results.leaderboard.pages import POLICY, index_html
 from results.leaderboard.site import MARK, check_folder, write_site
 from results.record import RecordError, Run, load
 from tests.command import Retain, caller, is_one_line
@@ -220,13 +221,27 @@ def test_the_first_page_comes_last_and_no_page_before_those_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put, order = site._put, list[str]()
-    monkeypatch.setattr(site, "_put", lambda path, content: (order.append(path.name), put(path, content)))
+
+    def noted(path: Path, content: str) -> None:
+        order.append(path.name)
+        put(path, content)
+
+    monkeypatch.setattr(site, "_put", noted)
     write_site([make_run("naive"), make_run("ewc")], tmp_path)
     pages = [name for name in order if name != MARK]
     assert pages[-1] == "index.html"
     assert max(n for n, name in enumerate(pages) if re.match(r"(naive|ewc)-", name)) < max(
         n for n, name in enumerate(pages) if name.startswith("short-")
     )
+
+
+def test_the_first_page_of_a_thousand_rankings_is_below_a_megabyte() -> None:
+    named = "a strategy with quite a long name"
+    runs = [make_run(named, settings={"training": {"batch_size": size}}) for size in range(1, 41)]
+    suites = leaderboard(runs)
+    (one,) = suites
+    assert len(one.rankings) == 40
+    assert len(index_html(suites)) * 1000 / 40 < 1_000_000
 
 
 def test_the_command_says_where_to_look(retain: Retain, tmp_path: Path) -> None:

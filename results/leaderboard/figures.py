@@ -84,7 +84,7 @@ def _drawn(points: Sequence[_Point], name: str, labels: tuple[str, str], ranking
     sign = -1 if cheaper else 1
     on_front = pareto_front([(sign * point.x, point.y) for point in ranked])
     best = sorted((point.x, point.y) for point, is_best in zip(ranked, on_front, strict=True) if is_best)
-    axes.plot(*zip(*best, strict=True), color=RULE, linewidth=1.4, zorder=1)
+    axes.plot(*zip(*best, strict=True), color=SOFT, linewidth=0.9, zorder=1)
     tips = {}
     texts = {"x": labels[0], "y": shorten(labels[1], _LABEL_CHARACTERS)}
     for number, point in enumerate(points):
