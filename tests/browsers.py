@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Route, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
@@ -62,11 +62,18 @@ def visit(browser: Browser, width: int = 1280, dark: bool = False, allowed: str 
             visiting.outside.append(route.request.url)
             route.abort()
 
+    def dismissed(dialog: Dialog) -> None:
+        visiting.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def noted(message: ConsoleMessage) -> None:
+        if message.type != "log":
+            visiting.complaints.append(message.text)
+
     context.route("**/*", only_allowed)
-    page = visiting.page
-    page.on("console", lambda message: visiting.complaints.append(message.text) if message.type != "log" else None)
-    page.on("pageerror", lambda error: visiting.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (visiting.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    visiting.page.on("console", noted)
+    visiting.page.on("pageerror", lambda error: visiting.complaints.append(str(error)))
+    visiting.page.on("dialog", dismissed)
     try:
         yield visiting
         assert visiting.complaints == []
