@@ -67,7 +67,12 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def report(
-    runs: Sequence[Run], folder: Path, metrics: Sequence[str] = (), group_by: str = "strategy", best: bool = False
+    runs: Sequence[Run],
+    folder: Path,
+    metrics: Sequence[str] = (),
+    group_by: str = "strategy",
+    best: bool = False,
+    figures: str = "auto",
 ) -> str:
     """Writes tables and plots of the runs, and returns what a terminal shows of them.
 
@@ -77,6 +82,7 @@ def report(
         metrics: Names of columns of the main tables, the first is ranked by; empty for those shown by default.
         group_by: What rows are split by: see `results.summary.SPLITS`.
         best: Whether only the best choice of hyperparameters of each strategy is kept.
+        figures: Whether each protocol gets its own: see `results.report.FIGURES`.
 
     Raises:
         UserError: the runs don't fit together, a metric is not known of them, or a file can't be written.
@@ -87,16 +93,17 @@ def report(
 
     try:
         check_metrics(runs, metrics)
-        made = build(runs, Choice(tuple(metrics), group_by, best))
+        made = build(runs, Choice(tuple(metrics), group_by, best), figures)
         summary = console(made)
         with writing(folder):
             files = write(made, folder)
     except RecordError as error:
         raise UserError(str(error)) from error
     plots = sum(file.suffix == ".png" for file in files)
+    left_out = f"; --figures all draws those of the {len(made.groups)} protocols" if not made.drawn else ""
     return (
         f"{summary}\n\n{len(files)} files in {folder}: tables as Markdown, CSV, LaTeX and JSON, "
-        f"{plots} plots as PNG and SVG"
+        f"{plots} plots as PNG and SVG{left_out}"
     )
 
 

@@ -114,6 +114,7 @@ def of_tasks(run: FinishedRun, names: Sequence[str]) -> FinishedRun:
     places = {task.name: place for place, task in enumerate(run.tasks)}
     chosen = {
         "tasks": [run.tasks[places[name]] for name in names],
+        "order": run.order.model_copy(update={"tasks": run.learned_in}),
         "scores": [[row[places[name]] for name in names] for row in run.scores],
         "metrics": [{name: row[name] for name in names if name in row} for row in run.metrics],
         "refits": [{name: value for name, value in row.items() if name in names} for row in run.refits],
@@ -296,10 +297,10 @@ MEASURES = (
         "forward_transfer_independent",
         "forward\ntransfer\nindependent",
         "↑",
-        "mean over tasks of R[L, t] minus what a model of its own reaches",
-        "Ke et al. 2021",
-        _ONE_STAGE,
-        metrics.learned_less_reference,
+        "mean, over tasks learned after the first stage, of R[L, t] minus what a model of its own reaches",
+        "Wang et al. 2024",
+        _NONE_AFTER_FIRST,
+        metrics.forward_transfer_independent,
         against="independent",
     ),
     Measure(

@@ -205,21 +205,14 @@ def zero_shot(scores: ArrayLike, learned_at: LearnedAt) -> float | None:
     return _mean(matrix[s, t] for t, row in _learned(matrix, learned_at) for s in range(1, row))
 
 
-def learned_less_reference(scores: ArrayLike, learned_at: LearnedAt, reference: Sequence[float]) -> float | None:
-    """Mean over learned tasks of R[L[t], t] - X[t], X being what another run reached at its end.
+def forward_transfer_independent(scores: ArrayLike, learned_at: LearnedAt, alone: Sequence[float]) -> float | None:
+    """Mean over tasks learned after the first stage of R[L[t], t] - I[t], I being what a model of its own reaches.
 
-    Range [-1, 1], larger is better. None for a run of fewer than two stages, or when no stage trained any task.
-
-    Args:
-        scores: R.
-        learned_at: L.
-        reference: X, one value a task: of independent models it gives forward transfer; of a joint model intransigence
-            with its sign turned.
+    Range [-1, 1], larger is better: what earlier stages gave to learning a task (Wang et al. 2024, "A Comprehensive
+    Survey of Continual Learning"). None when no task was learned after the first stage.
     """
     matrix = _matrix(scores)
-    if not _is_sequence(matrix):
-        return None
-    return _mean(matrix[row, t] - reference[t] for t, row in _learned(matrix, learned_at))
+    return _mean(matrix[row, t] - alone[t] for t, row in _learned(matrix, learned_at) if row > 1)
 
 
 def intransigence(scores: ArrayLike, learned_at: LearnedAt, joint: Sequence[float]) -> float | None:
@@ -228,8 +221,10 @@ def intransigence(scores: ArrayLike, learned_at: LearnedAt, joint: Sequence[floa
     Range [-1, 1], smaller is better: what the sequence cannot learn. After Chaudhry et al. (2018), whose reference for
     task t has seen the tasks up to t alone: see ``intransigence_last``. None for a run of fewer than two stages.
     """
-    less = learned_less_reference(scores, learned_at, joint)
-    return None if less is None else 0.0 - less
+    matrix = _matrix(scores)
+    if not _is_sequence(matrix):
+        return None
+    return _mean(joint[t] - matrix[row, t] for t, row in _learned(matrix, learned_at))
 
 
 def intransigence_last(scores: ArrayLike, learned_at: LearnedAt, joint: Sequence[float]) -> float | None:

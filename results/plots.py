@@ -7,7 +7,7 @@ which; at least one run must have finished.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from results import metrics
 from results.groups import Variant, finished_variants
 from results.record import FinishedRun, Run
+from results.statistics import intervals
 from results.style import (
     FONT_POINTS,
     LINE_INCHES,
@@ -49,7 +50,7 @@ _LOG_FROM_RATIO = 30
 
 @house_style()
 def scores_over_stages(runs: Sequence[Run]) -> Figure:
-    """One panel per task, one line per strategy: the score after every stage; a band spans the seeds."""
+    """One panel per task, one line per strategy: the score after every stage; bands are 95 % intervals."""
     shown, left_out = finished_variants(runs)
     styles = looks([variant.is_sequence for variant in shown])
     longest = _longest(shown)
@@ -93,6 +94,8 @@ def score_matrices(runs: Sequence[Run]) -> list[Figure]:
 def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) -> Figure:
     """One point per strategy: how well it learned its tasks, and how much of a pretrained ability it kept.
 
+    Lines through it are the 95 % intervals of the means.
+
     A run of one stage has no learning accuracy: its star stands at its final average.
     """
     shown, left_out = finished_variants(runs)
@@ -106,8 +109,10 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
             undefined.append(variant.label)
             continue
         x, y = np.array([_learned(run) for run in variant.finished]), np.array(kept, dtype=float)
-        axes.plot(_range(x), [y.mean()] * 2, color=look.color, linewidth=0.8)
-        axes.plot([x.mean()] * 2, _range(y), color=look.color, linewidth=0.8)
+        if len(x) > 1:
+            strata = [tuple(run.learned_in) for run in variant.finished]
+            axes.plot(_interval(x, strata), [y.mean()] * 2, color=look.color, linewidth=0.8)
+            axes.plot([x.mean()] * 2, _interval(y, strata), color=look.color, linewidth=0.8)
         handles += axes.plot(x.mean(), y.mean(), linestyle="", **look.point)
         names.append(variant.label)
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
@@ -115,6 +120,8 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
     labels = ["learning accuracy (0 to 1) ↑"]
     if any(not variant.is_sequence for variant in shown):
         labels.append("★ trained together: final average")
+    if any(len(variant.finished) > 1 for variant in shown):
+        labels.append("lines: 95 % intervals of the means")
     labels += [wrap(f"undefined: {', '.join(undefined)}", 44)] if undefined else []
     axes.set_xlabel("\n".join(labels))
     axes.set_ylabel(f"retention of {shorten(probe, 24)} ↑\n({shorten(measure, 24)}, 1 = as pretrained)")
@@ -126,7 +133,7 @@ def retention_against_learning(runs: Sequence[Run], probe: str, measure: str) ->
 
 @house_style()
 def drift_per_layer(runs: Sequence[Run]) -> Figure:
-    """One line per strategy: how far each layer ended from its pretrained weights; a band spans the seeds.
+    """One line per strategy: how far each layer ended from its pretrained weights; bands are 95 % intervals.
 
     The scale is logarithmic where distances differ much; what did not move then lies at a tick marked 0.
     """
@@ -178,8 +185,8 @@ def _learned(run: FinishedRun) -> float:
     return metrics.final_average(run.scores) if learned is None else learned
 
 
-def _range(values: NDArray[np.float64]) -> list[float]:
-    return [float(values.min()), float(values.max())]
+def _interval(values: NDArray[np.float64], strata: Sequence[Hashable]) -> list[float]:
+    return [float(end) for end in intervals(values, strata)]
 
 
 def _widen(axes: Axes) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from results import recovery, stability
 from results.groups import Variant, finished_variants
 from results.record import FinishedRun, Run
+from results.statistics import intervals
 from results.style import (
     LINE_INCHES,
     MUTED,
@@ -74,7 +75,9 @@ def lost_by_head_and_body(runs: Sequence[Run]) -> Figure:
         _bar(axes, place, body, 0.0, _BODY)
         _bar(axes, place, head, body if head * body > 0 else 0.0, _HEAD)
         totals = np.array(parts, dtype=float).sum(axis=1)
-        axes.plot([totals.min(), totals.max()], [place] * 2, color=MUTED, linewidth=0.8)
+        if len(totals) > 1:
+            strata = [tuple(run.learned_in) for run in variant.finished]
+            axes.plot([float(end) for end in intervals(totals, strata)], [place] * 2, color=MUTED, linewidth=0.8)
         axes.plot(totals.mean(), place, marker="D", markersize=4, color="white", markeredgecolor="black")
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(shown)), [wrap(variant.label, 20) for variant in shown])
@@ -93,7 +96,7 @@ def lost_by_head_and_body(runs: Sequence[Run]) -> Figure:
     names = [
         "by the body: a fresh head does not help",
         "by the head: a fresh one gets it back",
-        "both; a line spans the runs",
+        "both, with its 95 % interval",
     ]
     legend = legend_below(figure, handles, names)
     lines = sum(wrap(variant.label, 20).count("\n") + 1 for variant in shown)
@@ -190,7 +193,7 @@ def _bar(axes: Axes, place: int, length: float, start: float, color: str) -> Non
 
 
 def _draw_curve(axes: Axes, variant: Variant, task: str, look: Look) -> None:
-    """The mean over seeds, their range as a band, and the deepest point of the mean's worst dip."""
+    """The mean over seeds, its 95 % interval as a band, and the deepest point of the mean's worst dip."""
     pieces = [_curve(run, task) for run in variant.finished]
     if not pieces[0][0]:
         return

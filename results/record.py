@@ -225,6 +225,13 @@ class Run(_Strict):
     """Whether the strategy keeps training examples for later stages; None in records from before it was noted."""
     provenance: Provenance
 
+    @field_validator("schema_version")
+    @classmethod
+    def _known_schema(cls, version: int) -> int:
+        if not 1 <= version <= SCHEMA:
+            raise ValueError(f"the record has schema {version}, this version of retain reads 1 to {SCHEMA}: update it")
+        return version
+
     @model_validator(mode="after")
     def _shapes_agree(self) -> Run:
         names = [task.name for task in self.tasks]
@@ -317,7 +324,9 @@ def load(path: Path) -> Run:
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # That of the schema says why there are others: a newer version may have any field.
+        first = next((one for one in errors if one["loc"] == ("schema_version",)), errors[0])
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RecordError(f"{path}: not a run record: {where}: {first['msg']}") from error
 

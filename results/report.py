@@ -72,6 +72,11 @@ def console(report: Report) -> str:
     return "\n\n".join([*found, *best, legend])
 
 
+FIGURES = ("auto", "all", "none")
+MOST_DRAWN = 3
+"""The figures of a protocol take seconds each, its tables none."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What is written of some runs.
@@ -82,6 +87,7 @@ class Report:
         summaries: The main tables, one a protocol, or where rows are split by backbone one a set of backbones.
         folders: Of each summary, below that of the report.
         comparisons: Of backbones.
+        drawn: Whether each protocol gets its figures.
     """
 
     choice: Choice
@@ -89,10 +95,16 @@ class Report:
     summaries: list[Summary]
     folders: list[str]
     comparisons: list[Comparison]
+    drawn: bool = True
 
 
-def build(runs: Sequence[Run], choice: Choice | None = None) -> Report:
+def build(runs: Sequence[Run], choice: Choice | None = None, figures: str = "auto") -> Report:
     """Computes what is written and shown.
+
+    Args:
+        runs: Finished and failed.
+        choice: What the main tables show.
+        figures: One of `FIGURES`: whether each protocol gets its own. ``auto``: if there are at most `MOST_DRAWN`.
 
     Raises:
         RecordError: there are no runs, or two records are of the same cell.
@@ -110,7 +122,8 @@ def build(runs: Sequence[Run], choice: Choice | None = None) -> Report:
         titles, folders = [group.title for group in groups], [group.slug for group in groups]
     summaries = [summary.summarise(same, title, choice) for same, title in zip(sets, titles, strict=True)]
     only = [""] if len(summaries) == 1 else folders
-    return Report(choice, groups, summaries, only, tradeoff.comparisons(groups))
+    drawn = figures == "all" or (figures == "auto" and len(groups) <= MOST_DRAWN)
+    return Report(choice, groups, summaries, only, tradeoff.comparisons(groups), drawn)
 
 
 def _write_main_tables(report: Report, folder: Path) -> Iterator[Path]:
@@ -128,7 +141,7 @@ def _write_groups(report: Report, folder: Path) -> Iterator[Path]:
         for name, text in _texts(group.runs):
             write_atomically(own / name, text)
             yield own / name
-        if finished_runs(group.runs):  # of failed runs alone there is nothing to draw
+        if report.drawn and finished_runs(group.runs):  # of failed runs alone there is nothing to draw
             yield from _write_figures(group.runs, own)
 
 

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -149,7 +149,26 @@ def estimate(
         shifts = _Shifts.of([(x, strata)], bootstrap or Bootstrap())
         low, high = shifts.interval(float(x.mean()))
         deviation = float(x.std(ddof=1))
-    return Estimate(float(x.mean()), low, high, float(stats.trim_mean(x, 0.25)), deviation, len(x))
+    return Estimate(float(x.mean()), low, high, _interquartile_mean(x), deviation, len(x))
+
+
+def intervals(
+    values: NDArray[np.float64], strata: Sequence[Hashable] | None = None, bootstrap: Bootstrap | None = None
+) -> tuple[_Floats, _Floats]:
+    """The intervals of many means over the same runs: what `estimate` gives for each.
+
+    Args:
+        values: Over runs first, shape (N, ...), N at least 2.
+        strata: The stratum of each run.
+        bootstrap: How intervals are made.
+
+    Returns:
+        Lower and upper ends, shape (...).
+    """
+    flat = values.reshape(len(values), -1)
+    found = [estimate(list(column), strata, bootstrap) for column in flat.T]
+    ends = np.array([(one.low, one.high) for one in found], dtype=np.float64).reshape(*values.shape[1:], 2)
+    return ends[..., 0], ends[..., 1]
 
 
 def paired_difference(
@@ -285,6 +304,11 @@ def _resample_weights(n: int, draws: int, seed: tuple[int, ...]) -> _Floats:
     counts = np.zeros((draws, n))
     np.add.at(counts, (np.arange(draws)[:, None], chosen), 1)
     return counts / n
+
+
+def _interquartile_mean(x: _Floats) -> float:
+    cut = len(x) // 4
+    return float(np.sort(x)[cut : len(x) - cut].mean())
 
 
 def _reach(freedom: float, level: float, power: float) -> float:

@@ -23,6 +23,7 @@ from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
 from results.record import write_atomically
+from results.statistics import intervals
 
 WIDTH = 3.3
 """Inches: one column of a two-column paper."""
@@ -151,9 +152,9 @@ def legend_below(figure: Figure, handles: list[Line2D], labels: list[str]) -> fl
 
 
 def draw_band(axes: Axes, x: Sequence[float], values: NDArray[np.float64], look: Look, markers: bool = True) -> None:
-    """The mean over the first axis (seeds) as a line, its range as a band."""
+    """The mean over the first axis (runs) as a line, its 95 % interval as a band; a single run has none."""
     if len(values) > 1:
-        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.15, linewidth=0)
+        axes.fill_between(x, *intervals(values), color=look.color, alpha=0.15, linewidth=0)
     axes.plot(x, values.mean(axis=0), **look.both | ({} if markers else {"marker": ""}), clip_on=False)
 
 
@@ -223,10 +224,9 @@ def label_at_right(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Writes ``<stem>.png`` and ``<stem>.svg``: the same figure gives the same bytes."""
-    return [
-        _save(figure, stem.with_name(f"{stem.name}.png"), dpi=200, metadata={"Software": None}),
-        _save(figure, stem.with_name(f"{stem.name}.svg"), metadata={"Date": None, "Creator": None}),
-    ]
+    png = _save(figure, stem.with_name(f"{stem.name}.png"), dpi=200, metadata={"Software": None})
+    figure.set_layout_engine("none")  # it is laid out: a second time would take as long as drawing
+    return [png, _save(figure, stem.with_name(f"{stem.name}.svg"), metadata={"Date": None, "Creator": None})]
 
 
 def _save(figure: Figure, path: Path, **options: Any) -> Path:

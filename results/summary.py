@@ -183,12 +183,15 @@ def text(summary: Summary, heading: str = "Forgetting") -> TextTable:
             rank = None if row.standing is None else row.standing.rank
             cells.append(FAILED if not row.variant.finished else UNDEFINED if rank is None else str(rank))
         rows.append([*cells, *(_cell(row, column) for column in summary.columns)])
-    notes = [*_best_notes(summary), *_general_notes(summary, counted, ranked)]
+    notes = [*_best_notes(summary), *_general_notes(summary, counted, ranked), *_order_notes(summary)]
     notes += [column.note for column in summary.columns]
     failures = dict.fromkeys(
         line for row in summary.rows for run in row.variant.runs for line in failure_lines(run, row.variant.label)
     )
-    return TextTable(f"{heading}, {summary.title}", headers, rows, notes, list(failures))
+    title = ", ".join(
+        [heading, *(["best hyperparameters of each strategy"] if summary.choice.best else []), summary.title]
+    )
+    return TextTable(title, headers, rows, notes, list(failures))
 
 
 def _not_measured(name: str) -> Column:
@@ -216,10 +219,7 @@ def _chosen(found: Sequence[Variant], main: Column, best: bool) -> tuple[list[Va
 def _parts(group: Group, found: Sequence[Variant], by: str) -> list[tuple[str, list[Variant]]]:
     """The variants of each part, with its name."""
     if by == "order":
-        return [
-            (f"{same[0].order.number}: {' > '.join(same[0].learned_in)}", _of_order(found, same))
-            for same in by_order(group.runs)
-        ]
+        return [(str(same[0].order.number), _of_order(found, same)) for same in by_order(group.runs)]
     if by == "task":
         return [(task.name, [_of_task(variant, task.name) for variant in found]) for task in group.runs[0].tasks]
     return [(group.runs[0].backbone if by == "backbone" else "", list(found))]
@@ -262,6 +262,13 @@ def _best_notes(summary: Summary) -> list[str]:
         f"Of each strategy the choice of hyperparameters with the best {name} on these very runs: chosen and measured "
         f"on the same test data, so optimistic, the more so the more choices there were ({told})."
     ]
+
+
+def _order_notes(summary: Summary) -> list[str]:
+    if summary.split != "order":
+        return []
+    orders = {run.order.number: ", ".join(run.learned_in) for run in summary.runs}
+    return [f"order {number}: {tasks}." for number, tasks in sorted(orders.items())]
 
 
 def _general_notes(summary: Summary, counted: str, ranked: bool) -> list[str]:

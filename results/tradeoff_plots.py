@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 from results.costs import show_count
 from results.style import LINE_INCHES, MUTED, Look, house_style, legend_below, looks, new_figure, shorten
 from results.tradeoff import Comparison, fronts
 
 _PANEL_INCHES = 2.6
+_Pixels: TypeAlias = tuple[float, float, float, float]
+"""Left, lower, right and upper end of a box."""
 _BESIDE = [(5, 0), (-5, 0), (0, 6), (0, -6), (4, 6), (-4, 6), (4, -6), (-4, -6), (12, 10), (-12, 10), (12, -10)]
 """Points to the right and up, where a label may stand beside its point, best first."""
 
@@ -86,38 +88,53 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Line2D]) -> None:
     """Writes a strategy's name beside each point, where it covers no other name or point if there is such a place."""
     figure.draw_without_rendering()  # places in pixels are known from here on
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # of the canvas that every figure here has
-    taken = []
-    for point in points:
-        x, y = axes.transData.transform(np.column_stack([point.get_xdata(), point.get_ydata()]))[0]
-        taken.append(Bbox.from_bounds(x - 5, y - 5, 10, 10))
-    for point in points:
-        place = (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0]))
-        written = []
-        for right, up in _BESIDE:
-            text = axes.annotate(
-                str(point.get_label()),
-                place,
-                (right, up),
-                textcoords="offset points",
-                ha="left" if right > 0 else "right" if right < 0 else "center",
-                va="bottom" if up > 0 else "top" if up < 0 else "center_baseline",
-                color=point.get_color(),
-                size=6,
-                in_layout=False,
-            )
-            box = text.get_window_extent(renderer)
-            outside = box.width * box.height - _overlap(box, axes.bbox)
-            written.append((outside + sum(_overlap(box, other) for other in taken), text, box))
-            if written[-1][0] < 1:
+    spots = [
+        (float(x), float(y))
+        for point in points
+        for x, y in axes.transData.transform(np.column_stack([point.get_xdata(), point.get_ydata()]))[:1]
+    ]
+    taken: list[_Pixels] = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    inside = tuple(map(float, axes.bbox.extents))
+    for point, spot in zip(points, spots, strict=True):
+        text = axes.annotate(
+            str(point.get_label()),
+            (float(np.ravel(point.get_xdata())[0]), float(np.ravel(point.get_ydata())[0])),
+            (0, 0),
+            textcoords="offset points",
+            color=point.get_color(),
+            size=6,
+            in_layout=False,
+        )
+        extent = text.get_window_extent(renderer)
+        size = float(extent.width), float(extent.height)
+        best, best_covers = _BESIDE[0], float("inf")
+        for beside in _BESIDE:
+            box = _box(spot, size, beside, figure.dpi / 72)
+            covers = size[0] * size[1] - _overlap(box, inside) + sum(_overlap(box, other) for other in taken)
+            if covers < best_covers:
+                best, best_covers = beside, covers
+            if covers < 1:
                 break
-        _, chosen, box = min(written, key=lambda candidate: candidate[0])
-        for _, text, _ in written:
-            if text is not chosen:
-                text.remove()
-        taken.append(box)
+        text.set_position(best)
+        text.set_horizontalalignment(_ACROSS[int(np.sign(best[0]))])
+        text.set_verticalalignment(_UP[int(np.sign(best[1]))])
+        taken.append(_box(spot, size, best, figure.dpi / 72))
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
+_ACROSS: dict[int, Literal["left", "right", "center"]] = {1: "left", -1: "right", 0: "center"}
+_UP: dict[int, Literal["bottom", "top", "center"]] = {1: "bottom", -1: "top", 0: "center"}
+
+
+def _box(spot: tuple[float, float], size: tuple[float, float], beside: tuple[int, int], pixels: float) -> _Pixels:
+    """Where a text of a size stands, in pixels, so many points beside a spot."""
+    x, y = spot[0] + beside[0] * pixels, spot[1] + beside[1] * pixels
+    left = x - size[0] * (1 - float(np.sign(beside[0]))) / 2
+    below = y - size[1] * (1 - float(np.sign(beside[1]))) / 2
+    return left, below, left + size[0], below + size[1]
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Pixels that two boxes share."""
-    shared = Bbox.intersection(one, other)
-    return 0.0 if shared is None else float(shared.width * shared.height)
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0

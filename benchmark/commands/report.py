@@ -10,6 +10,7 @@ from benchmark.console import print_result
 from benchmark.output import check_writable, read_runs, report
 
 GROUPS = ("strategy", "backbone", "order", "task")
+FIGURES = ("auto", "all", "none")
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +30,12 @@ def add(commands: Commands) -> None:
     tables.add_argument(
         "--best", action="store_true", help="only the best hyperparameters of each strategy, chosen on these runs"
     )
+    tables.add_argument(
+        "--figures",
+        choices=FIGURES,
+        default=FIGURES[0],
+        help="whether each protocol gets its own figures; auto: if there are at most three",
+    )
     tables.set_defaults(handler=_report)
 
 
@@ -37,4 +44,4 @@ def _report(options: argparse.Namespace) -> None:
     first: Path = options.runs[0]
     folder = options.out or (first if first.is_dir() else first.parent) / "report"
     check_writable(folder)
-    print_result(report(runs, folder, options.metric, options.group_by, options.best))
+    print_result(report(runs, folder, options.metric, options.group_by, options.best, options.figures))
