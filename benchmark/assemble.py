@@ -65,6 +65,7 @@ def _run(
         scenario=suite.stream.scenario,
         backbone=suite.backbone.name,
         strategy=planned.strategy.name,
+        keeps_examples=planned.strategy.keeps_examples,
         seed=planned.seed,
         order=Order(number=planned.order.number, tasks=list(planned.order.tasks)),
         tasks=study.task_infos(),

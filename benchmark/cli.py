@@ -10,11 +10,24 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from benchmark.commands import bisect_step, check, compare, fetch, keep, look, report, reproduce, run, track, tune
+from benchmark.commands import (
+    bisect_step,
+    check,
+    compare,
+    fetch,
+    keep,
+    leaderboard,
+    look,
+    report,
+    reproduce,
+    run,
+    track,
+    tune,
+)
 from benchmark.console import complain, say
 from benchmark.errors import UserError, unknown
 
-COMMANDS = (run, tune, fetch, look, check, keep, report, reproduce, compare, track, bisect_step)
+COMMANDS = (run, tune, fetch, look, check, keep, report, leaderboard, reproduce, compare, track, bisect_step)
 """In the order in which the help lists them."""
 
 

@@ -221,6 +221,8 @@ class Run(_Strict):
     """Time of the end, ISO 8601 in UTC."""
     settings: dict[str, Any]
     """The resolved cell: every setting with its value, defaults included."""
+    keeps_examples: bool | None = None
+    """Whether the strategy keeps training examples for later stages; None in records from before it was noted."""
     provenance: Provenance
 
     @field_validator("schema_version")

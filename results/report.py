@@ -23,6 +23,7 @@ from results import (
 )
 from results.all_columns import main_measures
 from results.groups import Group, by_order, finished_variants, protocol_groups, slug, variants
+from results.html_report import Section, write_html
 from results.pairs import pairs_table, pairs_text
 from results.record import FinishedRun, RecordError, Run, finished_runs, write_atomically
 from results.render import TextTable
@@ -55,7 +56,8 @@ def write(report: Report, folder: Path) -> list[Path]:
     Returns:
         The files written, in order.
     """
-    return [path for write_part in WRITERS for path in write_part(report, folder)]
+    files = [path for write_part in WRITERS for path in write_part(report, folder)]
+    return [*files, write_html(_sections(report, files, folder), folder)]
 
 
 def console(report: Report) -> str:
@@ -169,6 +171,27 @@ WRITERS: tuple[Callable[[Report, Path], Iterator[Path]], ...] = (
     _write_data,
 )
 """What a report is made of, in this order: each writes its files and yields their paths."""
+
+
+def _sections(report: Report, files: Sequence[Path], folder: Path) -> Iterator[Section]:
+    """The same as parts of one page: a protocol's tables with its figures, then what compares several."""
+    drawn = [file for file in files if file.suffix == ".svg"]
+    several = len(report.groups) > 1
+    figures = {
+        group.slug: [file for file in drawn if file.parent == (folder / group.slug if several else folder)]
+        for group in report.groups
+    }
+    texts = [[summary.text(one), *([pairs_text(one)] if one.pairs else [])] for one in report.summaries]
+    if report.choice.group_by == "backbone":
+        yield from (Section(one.title, text, []) for one, text in zip(report.summaries, texts, strict=True))
+        yield from (Section(group.title, [], figures[group.slug], group.runs) for group in report.groups)
+    else:
+        for group, text in zip(report.groups, texts, strict=True):
+            yield Section(group.title, text, figures[group.slug], group.runs)
+    for number, comparison in enumerate(report.comparisons, start=1):
+        stem = "backbones" if len(report.comparisons) == 1 else f"backbones-{number}"
+        mine = [file for file in drawn if file.parent == folder and file.stem.rpartition("_")[0] == stem]
+        yield Section(f"Backbones, {comparison.title}", [tradeoff.tradeoff_text(comparison)], mine)
 
 
 def _write_forms(stem: Path, text: TextTable, table: pd.DataFrame, label: str) -> Iterator[Path]:

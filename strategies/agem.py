@@ -31,6 +31,7 @@ class AGem(Strategy):
     """
 
     name: ClassVar[str] = "agem"
+    keeps_examples: ClassVar[bool] = True
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

@@ -227,6 +227,9 @@ class Strategy:
     divisible: ClassVar[bool] = True
     """Whether the loss of a batch is that of its parts together, so that several processes, or several passes one after
     another, may share it. A strategy of which it is not true is refused there."""
+    keeps_examples: ClassVar[bool] = False
+    """Whether it keeps training examples of a stage for later ones. Records note it: strategies that may look back and
+    those that may not are ranked apart."""
     neutral: ClassVar[Neutral | None] = None
     """Settings that switch it off, if there are any; `retain check` holds it to them."""
 

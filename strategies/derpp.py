@@ -52,6 +52,7 @@ class Derpp(Strategy):
     """
 
     name: ClassVar[str] = "derpp"
+    keeps_examples: ClassVar[bool] = True
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

@@ -36,6 +36,7 @@ class ErAce(Strategy):
 
     name: ClassVar[str] = "er_ace"
     divisible: ClassVar[bool] = False
+    keeps_examples: ClassVar[bool] = True
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

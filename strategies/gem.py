@@ -40,6 +40,7 @@ class Gem(Strategy):
     """
 
     name: ClassVar[str] = "gem"
+    keeps_examples: ClassVar[bool] = True
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

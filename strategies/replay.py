@@ -34,6 +34,7 @@ class Replay(Strategy):
     """
 
     name: ClassVar[str] = "replay"
+    keeps_examples: ClassVar[bool] = True
     neutral: ClassVar[Neutral | None] = Neutral({"memory": 0})
 
     memory: Annotated[int, Ge(0)] = 200

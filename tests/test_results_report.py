@@ -173,6 +173,7 @@ _FILES = [
     "drift_per_layer.png",
     "drift_per_layer.svg",
     "report.json",
+    "report.html",
 ]
 
 
