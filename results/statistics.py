@@ -83,11 +83,13 @@ class Difference:
         p: Smallest level of doubt at which the interval leaves out zero, two-sided: under 1 - ``level`` exactly where
             it does. Not below 1 / draws, which is as fine as resamples tell. None without an interval.
         effect_size: The mean in standard deviations, of the differences where paired (d_z), pooled over both sides
-            where not (d), both with Hedges's correction for few runs; None where that deviation is 0 or unknown.
+            where not (d), both with Hedges's correction for few runs; None where that deviation is 0 or unknown, and
+            for two pairs, of which nothing unbiased can be said: the correction is 0.
         error: Standard error of the mean; None where there are too few runs.
         freedom: Degrees of freedom of ``error``, 0 without.
         runs: Pairs, or runs of both sides where not paired.
         paired: Whether runs of the same cell were compared.
+        spread: What ``error`` would be with one pair, or one run a side; None where there are too few runs.
     """
 
     mean: float
@@ -99,6 +101,7 @@ class Difference:
     freedom: float
     runs: int
     paired: bool
+    spread: float | None
 
     @property
     def separated(self) -> bool:
@@ -120,13 +123,12 @@ class Difference:
         At the spread that was seen. None without an interval, where the difference is 0, or where more than
         `MOST_SEEDS` would be needed.
         """
-        if self.error is None or self.mean == 0:
+        if self.spread is None or self.mean == 0:
             return None
-        sides = 1 if self.paired else 2
-        spread = self.error * math.sqrt(self.runs / sides)
+        sides, spread, size = 1 if self.paired else 2, self.spread, abs(self.mean)
 
         def shows(runs: int) -> bool:
-            return _reach(sides * (runs - 1), level, power) * spread / math.sqrt(runs) <= abs(self.mean)
+            return _reach(sides * (runs - 1), level, power) * spread / math.sqrt(runs) <= size
 
         # The more runs, the smaller what they show: bisects for the first that does.
         found = bisect_left(range(2, MOST_SEEDS + 1), True, key=shows) + 2
@@ -189,11 +191,12 @@ def paired_difference(
     x = _finite([ours[cell] - theirs[cell] for cell in cells])
     mean, n = float(x.mean()), len(x)
     if n == 1:
-        return Difference(mean, None, None, None, None, None, 0, 1, paired=True)
+        return Difference(mean, None, None, None, None, None, 0, 1, paired=True, spread=None)
     shifts = _Shifts.of([(x, None if strata is None else [strata[cell] for cell in cells])], bootstrap or Bootstrap())
     low, high = shifts.interval(mean)
     size = _hedges(mean, float(x.std(ddof=1)), n - 1)
-    return Difference(mean, low, high, shifts.p(mean), size, shifts.error, shifts.freedom, n, paired=True)
+    spread = shifts.error * math.sqrt(n)
+    return Difference(mean, low, high, shifts.p(mean), size, shifts.error, shifts.freedom, n, True, spread)
 
 
 def unpaired_difference(
@@ -209,12 +212,13 @@ def unpaired_difference(
     x, y = _finite(ours), _finite(theirs)
     mean, n = float(x.mean() - y.mean()), len(x) + len(y)
     if min(len(x), len(y)) < 2:
-        return Difference(mean, None, None, None, None, None, 0, n, paired=False)
+        return Difference(mean, None, None, None, None, None, 0, n, paired=False, spread=None)
     shifts = _Shifts.of([(x, None), (-y, None)], bootstrap or Bootstrap())
     low, high = shifts.interval(mean)
     pooled = math.sqrt(((len(x) - 1) * x.var(ddof=1) + (len(y) - 1) * y.var(ddof=1)) / (n - 2))
     size = _hedges(mean, pooled, n - 2)
-    return Difference(mean, low, high, shifts.p(mean), size, shifts.error, shifts.freedom, n, paired=False)
+    spread = math.sqrt(x.var(ddof=1) + y.var(ddof=1))  # not from the error: sides of unequal length share it unequally
+    return Difference(mean, low, high, shifts.p(mean), size, shifts.error, shifts.freedom, n, False, spread)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -316,7 +320,7 @@ def _reach(freedom: float, level: float, power: float) -> float:
 
 
 def _hedges(mean: float, deviation: float, freedom: int) -> float | None:
-    return mean / deviation * (1 - 3 / (4 * freedom - 1)) if deviation else None
+    return mean / deviation * (1 - 3 / (4 * freedom - 1)) if deviation and freedom > 1 else None
 
 
 def _finite(values: Sequence[float]) -> _Floats:

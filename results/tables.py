@@ -30,17 +30,20 @@ def score_matrix(run: Run) -> pd.DataFrame:
 
     That of a failed run ends at the last state that was measured.
     """
-    columns = [f"{task.name} ({task.metric})" for task in run.tasks]
-    states = state_names(run.stages)[: len(run.scores)]
+    states, columns = _states_and_columns(run)
     return pd.DataFrame(run.scores, index=pd.Index(states), columns=pd.Index(columns))
 
 
 def score_matrix_text(run: Run, label: str) -> TextTable:
     """The score matrix for readers; that of a failed run says so."""
-    matrix = score_matrix(run)
-    rows = [[str(name), *map(_score, values)] for name, values in zip(matrix.index, run.scores, strict=True)]
-    title, headers = f"Scores, {label}, {run.replicate}", ["state", *matrix.columns]
+    states, columns = _states_and_columns(run)
+    rows = [[name, *map(_score, values)] for name, values in zip(states, run.scores, strict=True)]
+    title, headers = f"Scores, {label}, {run.replicate}", ["state", *columns]
     return TextTable(title, headers, rows, failures=failure_lines(run, label))
+
+
+def _states_and_columns(run: Run) -> tuple[list[str], list[str]]:
+    return state_names(run.stages)[: len(run.scores)], [f"{task.name} ({task.metric})" for task in run.tasks]
 
 
 def state_names(stages: Sequence[Sequence[str]], before: str = "pretrained", after: str = "after ") -> list[str]:

@@ -16,6 +16,7 @@ from results.statistics import (
     Difference,
     estimate,
     holm,
+    intervals,
     paired_difference,
     unpaired_difference,
 )
@@ -159,7 +160,7 @@ def test_holm_by_hand() -> None:
 
 def test_effect_size_by_hand() -> None:
     paired = paired_difference({0: 0.3, 1: 0.5}, {0: 0.2, 1: 0.2})
-    assert paired.effect_size == pytest.approx(0.2 / (0.2 / math.sqrt(2)) * (1 - 3 / 3))
+    assert paired.effect_size is None  # the correction would be 0
     three = paired_difference({0: 1.0, 1: 2.0, 2: 3.0}, dict.fromkeys(range(3), 0.0))
     assert three.effect_size == pytest.approx(2.0 / 1.0 * (1 - 3 / 7))
     both = unpaired_difference([1.0, 3.0], [0.0, 2.0])
@@ -191,8 +192,42 @@ def test_the_smallest_effect_that_runs_could_show_is_one_that_needs_as_many() ->
     pilot = paired_difference({0: 0.1, 1: 0.2, 2: 0.4, 3: 0.2}, dict.fromkeys(range(4), 0.0))
     reach = pilot.smallest_shown()
     assert reach is not None
-    exactly = Difference(reach * 1.0001, None, None, None, None, pilot.error, 3, 4, paired=True)
+    exactly = Difference(reach * 1.0001, None, None, None, None, pilot.error, 3, 4, True, pilot.spread)
     assert exactly.runs_needed() == 4
+
+
+def test_runs_needed_a_side_do_not_depend_on_how_unequal_the_sides_were() -> None:
+    wide = [0.0, 0.1, 0.0, 0.1]
+    equal = unpaired_difference([value + 0.06 for value in wide], wide)
+    unequal = unpaired_difference([value + 0.06 for value in wide * 10], wide)
+    assert unequal.error is not None and equal.error is not None and unequal.error < equal.error
+    assert unequal.spread == pytest.approx(equal.spread, rel=0.1)
+    ours, theirs = unequal.runs_needed(), equal.runs_needed()
+    assert ours is not None and theirs is not None and abs(ours - theirs) <= 0.2 * theirs
+
+
+def test_many_intervals_at_once_are_those_of_each() -> None:
+    values = np.random.default_rng(6).normal(0, 1, (6, 2, 3))
+    low, high = intervals(values, list("aabbcc"))
+    assert low.shape == high.shape == (2, 3)
+    for place in np.ndindex(2, 3):
+        one = estimate(list(values[(slice(None), *place)]), list("aabbcc"))
+        assert [one.low, one.high] == [float(low[place]), float(high[place])]
+
+
+def test_the_first_number_of_runs_that_shows_is_found() -> None:
+    for size in (0.3, 0.11, 0.05, 0.006, 0.0001):
+        one = Difference(size, None, None, None, None, 0.01, 3, 4, True, 0.05)
+        needed = one.runs_needed()
+        if needed is None:
+            assert size == 0.0001
+        else:
+            assert reach(needed) * 0.05 / math.sqrt(needed) <= size
+            assert needed == 2 or reach(needed - 1) * 0.05 / math.sqrt(needed - 1) > size
+
+
+def reach(runs: int) -> float:
+    return float(stats.t.ppf(0.975, runs - 1) + stats.t.ppf(0.8, runs - 1))
 
 
 @pytest.mark.parametrize("values", [[], [math.nan, 1.0], [math.inf]])
