@@ -36,7 +36,7 @@ def markdown_of(base: Sequence[Run], new: Sequence[Run]) -> str:
 
 def test_exit_codes(tmp_path: Path, retain: Retain) -> None:
     base = save(tmp_path / "base", version(0))
-    worse = save(tmp_path / "worse", version(1, drop=0.2))
+    worse = save(tmp_path / "worse", version(1, drop=0.35))
     one, other = save(tmp_path / "one", version(0, (0,))), save(tmp_path / "other", version(0, (0,), drop=0.2))
     more = save(tmp_path / "more", version(0, strategies=["naive", "si"]))
     assert retain("compare", base, base)[0] == 0
@@ -124,7 +124,7 @@ def test_names_and_messages_of_others_stay_text() -> None:
 
 
 def test_the_text_fits_into_a_comment_however_much_there_is() -> None:
-    strategies = [f"strategy_with_a_long_name_{number}" for number in range(70)]
+    strategies = [f"strategy_with_a_long_name_{number}" for number in range(150)]
     same = markdown_of(version(0, (0,), strategies), version(0, (0,), strategies))
     assert len(same) < MOST_CHARACTERS and "too many for a comment" in same
     changed = markdown_of(version(0, (0,), strategies), version(0, (0,), strategies, drop=0.2))
