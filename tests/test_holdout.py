@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.holdout import VALIDATION_SHARE, for_search, hold_out, train_and_scored
@@ -23,6 +23,9 @@ from tests.tiny_models import LABELS, NOWHERE
 ROWS = st.lists(
     st.fixed_dictionaries({"text": st.text("ab \n", max_size=5), "label": st.sampled_from("xyz")}), max_size=60
 ).map(lambda rows: [dict[str, object](row) for row in rows])
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 
 
 class Guarded(Mapping[str, list[Row]]):
@@ -51,6 +54,7 @@ def as_set(rows: Any) -> set[str]:
     return {repr(sorted(row.items())) for row in rows}
 
 
+@PATIENT
 @given(rows=ROWS)
 def test_no_text_stands_on_both_sides_and_no_row_is_lost(rows: list[Row]) -> None:
     train, held = hold_out(spec(), rows)
@@ -58,6 +62,7 @@ def test_no_text_stands_on_both_sides_and_no_row_is_lost(rows: list[Row]) -> Non
     assert Counter(map(repr, [*train, *held])) == Counter(map(repr, rows))
 
 
+@PATIENT
 @given(rows=ROWS, seed=st.integers(0, 9))
 def test_what_is_held_out_does_not_depend_on_the_order_of_the_rows(rows: list[Row], seed: int) -> None:
     shuffled = random.Random(seed).sample(rows, len(rows))
