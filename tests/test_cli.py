@@ -32,7 +32,7 @@ def suite(offline_catalogue: Path, backbone_folder: Path, tmp_path: Path) -> Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a command: run, fetch, list, show, check, status, clean or report"),
+        ([], "name a command: run, fetch, list, show, check, status, clean, report"),
         (["rnu"], "unknown command 'rnu': did you mean run?"),
         (["list", "taks"], "unknown kind 'taks': did you mean tasks?"),
         (["list"], "required: KIND"),
