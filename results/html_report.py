@@ -55,7 +55,7 @@ def html_report(sections: Iterable[Section]) -> str:
         {
             "title": section.title,
             "tables": section.tables,
-            "facts": fingerprint(section.runs[0]) if section.runs else {},
+            "facts": _facts(section.runs),
             "figures": [
                 (_caption(path), adapted(path.read_bytes(), f"s{number}f{place}", _caption(path)))
                 for place, path in enumerate(section.figures)
@@ -72,6 +72,12 @@ def html_report(sections: Iterable[Section]) -> str:
         .get_template("report.html.j2")
         .render(root="", policy=policy, style=Markup(style), script=Markup(script), sections=parts)
     )
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
+    """The fingerprints of runs of one protocol, which may differ in replay and tuning: every value that there is."""
+    every = [fingerprint(run) for run in runs]
+    return {name: "; ".join(sorted({one[name] for one in every})) for name in (every[0] if every else {})}
 
 
 def _caption(path: Path) -> str:
