@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.suite import Overrides, load_suites
+from benchmark.suite import Overrides, draft_suite, load_suites
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,6 +29,11 @@ def test_the_readme_names_commands_of_both_kinds() -> None:
         "status",
         "clean",
         "check",
+        "leaderboard",
+        "compare",
+        "track",
+        "reproduce",
+        "tune",
     }
 
 
@@ -39,7 +44,12 @@ def test_make_knows_its_targets(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command.split()[1] in {"list", "show", "check", "report"}]
+    "command",
+    [
+        command
+        for command in COMMANDS
+        if command.split()[1] in {"list", "show", "check", "report", "leaderboard", "compare", "track", "reproduce"}
+    ],
 )
 def test_commands_that_only_read_succeed(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -70,6 +80,17 @@ def test_commands_that_train_or_download_name_what_exists(command: str, monkeypa
 
     monkeypatch.setattr("benchmark.suite.load_suites", stop)
     monkeypatch.chdir(ROOT)
+    with pytest.raises(Stopped):
+        main(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] == "tune"])
+def test_searches_name_what_exists(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(name: str, overrides: Overrides) -> None:
+        assert all(suite.cells for suite in draft_suite(name, overrides).resolved())
+        raise Stopped
+
+    monkeypatch.setattr("benchmark.suite.draft_suite", stop)
     with pytest.raises(Stopped):
         main(shlex.split(command)[1:])
 
