@@ -197,8 +197,9 @@ def draft_suite(name: str, overrides: Overrides | None = None) -> Draft:
     written = raw.get("backbone")
     _override(raw, overrides)
     folder = Path() if name in suite_names() else Path(name).parent
-    portable = raw | {"stream": anchored(raw.get("stream"), folder)}
+    stream = raw.get("stream")
     own = adopt(raw, folder)
+    portable = raw | {"stream": anchored(stream, folder)}
     try:
         # As JSON, because that is where strict types still take a mapping for a dataclass: no bool becomes a number.
         file = SuiteFile.model_validate_json(json.dumps(raw), strict=True)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from results.all_columns import MAIN, default_names, named_columns
 from results.columns import Column, show_score
+from results.fingerprint import TOGETHER, replay
 from results.groups import Group, Variant, by_order, variants
 from results.measures import of_tasks
 from results.ranking import Compared, Standing, compare_all, estimate_of, standings
@@ -53,7 +54,8 @@ class Row:
         part: Which order, task or backbone; empty where rows are not split.
         variant: Its runs.
         estimates: Column -> mean over finished runs with its interval; None where it is undefined.
-        standing: Among the rows of the part in the main measure; None where that is undefined.
+        standing: In the main measure among the rows of the part that keep examples of earlier tasks as it does, or do
+            not; None where the measure is undefined, and of a run that has all tasks at once.
         choices: Of so many choices of hyperparameters it is the best; 1 where all are shown.
     """
 
@@ -130,8 +132,7 @@ def summarise(groups: Sequence[Group], title: str, choice: Choice | None = None)
         for part, members in _parts(group, found, choice.group_by):
             of_part = {column.name: compare_all(members, column) for column in compared_in}
             pairs += [Pair(part, column, pair) for column in compared_in for pair in of_part[column.name]]
-            ranked = standings(members, known[choice.main], compared=of_part[choice.main])
-            standing = {one.label: one for one in ranked}
+            standing = _standings(members, known[choice.main], of_part[choice.main])
             for variant in members:
                 estimates = {name: estimate_of(variant, column) for name, column in shown.items()}
                 rows.append(Row(part, variant, estimates, standing.get(variant.label), counts[variant.label]))
@@ -192,6 +193,20 @@ def text(summary: Summary, heading: str = "Forgetting") -> TextTable:
         [heading, *(["best hyperparameters of each strategy"] if summary.choice.best else []), summary.title]
     )
     return TextTable(title, headers, rows, notes, list(failures))
+
+
+def _standings(members: Sequence[Variant], main: Column, compared: Sequence[Compared]) -> dict[str, Standing]:
+    """By label: rows that keep examples of earlier tasks are ranked by themselves, all tasks at once not at all."""
+    alike: dict[str, list[Variant]] = {}
+    for variant in members:
+        alike.setdefault(replay(variant.runs[0]), []).append(variant)
+    alike.pop(TOGETHER, None)
+    found: dict[str, Standing] = {}
+    for same in alike.values():
+        labels = {variant.label for variant in same}
+        own = [pair for pair in compared if pair.first in labels and pair.second in labels]
+        found |= {one.label: one for one in standings(same, main, compared=own)}
+    return found
 
 
 def _not_measured(name: str) -> Column:
@@ -290,6 +305,7 @@ def _general_notes(summary: Summary, counted: str, ranked: bool) -> list[str]:
         notes.append(
             f"rank: by {name}; one more than the number of rows{part} that are shown to be better: the 95 % interval "
             "of the difference, paired by seed and order, leaves out zero. So rows share a rank until something tells "
-            "them apart."
+            "them apart. Strategies that keep examples of earlier tasks are ranked by themselves; one that has all "
+            "tasks at once (joint) is not ranked."
         )
     return notes

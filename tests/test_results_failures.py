@@ -265,6 +265,7 @@ def test_a_report_on_failed_runs_alone_has_tables_and_no_figure(tmp_path: Path) 
         "probes.csv",
         "drift.csv",
         "report.json",
+        "report.html",
     ]
     scores = (tmp_path / "scores.md").read_text(encoding="utf-8")
     assert scores.count("\n## Scores, naive, seed ") == 2 and scores.count("\n- naive, seed ") == 3
@@ -283,5 +284,5 @@ def test_a_protocol_whose_runs_all_failed_takes_no_figure_from_another(tmp_path:
 def test_a_report_with_failures_does_not_depend_on_the_order_of_the_runs(tmp_path: Path) -> None:
     first = write_report(_some_failed(), tmp_path / "a")
     second = write_report(_some_failed()[::-1], tmp_path / "b")
-    assert len(first) == 20
+    assert len(first) == 21
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -244,3 +244,17 @@ def test_probes_of_language_modelling_show_their_perplexity_at_the_end() -> None
     assert columns["perplexity_news_causal_lm"].value(FinishedRun(run)) == pytest.approx(40.0)
     assert "perplexity_news_causal_lm" in default_names([run])
     assert not any(name.startswith("perplexity") for name in default_names([make_run()]))
+
+
+def test_who_keeps_examples_is_ranked_among_those_who_do_and_who_has_all_at_once_not_at_all() -> None:
+    kept = {"naive": (0.5, False), "ewc": (0.7, False), "replay": (0.9, True), "gem": (0.8, True)}
+    runs = [
+        level(name, seed, value + seed / 1000, keeps_examples=keeps)
+        for name, (value, keeps) in kept.items()
+        for seed in range(3)
+    ]
+    runs += [make_run("joint", seed, [[0.1] * 3, [0.95 + seed / 1000] * 3], together=True) for seed in range(3)]
+    ranks = summary.table(made(runs)).set_index("strategy")["rank"]
+    assert {name: ranks[name] for name in kept} == {"ewc": 1, "naive": 2, "replay": 1, "gem": 2}
+    assert pd.isna(ranks["joint"])
+    assert "joint" in {pair.compared.first for pair in made(runs).pairs}

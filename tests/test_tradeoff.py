@@ -211,7 +211,7 @@ def test_a_report_of_several_backbones_compares_them(tmp_path: Path) -> None:
     ]
     names = {path.name for path in write_report(runs, tmp_path) if path.parent == tmp_path}
     figures = {f"backbones_{what}.{kind}" for what in ("learning", "cost") for kind in ("png", "svg")}
-    assert names == figures | {"backbones.md", "backbones.csv", "backbones.tex", "report.json"}
+    assert names == figures | {"backbones.md", "backbones.csv", "backbones.tex", "report.json", "report.html"}
     assert len(pd.read_csv(tmp_path / "backbones.csv")) == 4
     assert "Backbones, short: mixed" in console_summary(runs)
     assert not any(path.name.startswith("backbones") for path in write_report(runs[:2], tmp_path / "one"))

@@ -1,6 +1,6 @@
 """Line charts of a run's page as plain geometry for the template ``chart.svg.j2``.
 
-A figure of matplotlib takes a hundred times as long as one of these, and a leaderboard has four for every run.
+A leaderboard has four for every run, too many for figures of matplotlib.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ matplotlib writes into ``style`` becomes attributes, and the colours of `CLASSES
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -60,6 +61,7 @@ def adapted(source: bytes, name: str, title: str, words: Words | None = None) ->
     for parent in list(root.iter()):
         for child in [one for one in parent if _local(one.tag) in ("metadata", "style")]:
             parent.remove(child)
+    _tell_apart(root)
     for element in root.iter():
         element.tag = _local(element.tag)
         _flatten_style(element, classes=words is not None)
@@ -111,6 +113,17 @@ def _flatten_style(element: ElementTree.Element, classes: bool) -> None:
             del element.attrib[paint]
     if names:
         element.set("class", " ".join(names))
+
+
+def _tell_apart(root: ElementTree.Element) -> None:
+    """Numbers ids that return: matplotlib derives them from content, so that equal pictures have equal ones."""
+    seen: Counter[str] = Counter()
+    for element in root.iter():
+        name = element.get("id")
+        if name is not None:
+            seen[name] += 1
+            if seen[name] > 1:
+                element.set("id", f"{name}-{seen[name]}")
 
 
 def _rename(element: ElementTree.Element, name: str) -> None:
