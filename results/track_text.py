@@ -55,6 +55,9 @@ def remarks(found: Track) -> list[str]:
     dirty = [version.label for version in found.versions if version.dirty]
     if dirty:
         told.append(f"runs of dirty trees, whose commit does not tell their code: {', '.join(dirty)}")
+    unplaced = [version.label for version in found.versions if not version.commit]
+    if found.by_ancestry and unplaced and len(unplaced) < len(found.versions):
+        told.append(f"no commit is known, so these stand last, wherever they belong: {', '.join(unplaced)}")
     return told
 
 

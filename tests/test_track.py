@@ -82,6 +82,15 @@ def test_ancestry_goes_before_time() -> None:
     assert [one.commit for one in track(runs, ranks).versions] == [commit(1), commit(0), commit(2)]
 
 
+def test_what_knows_no_commit_stands_last_by_ancestry_and_it_is_said() -> None:
+    installed = version(7, finished="2025-12-31T00:00:00Z", made_by={"code_sha256": "d" * 64})
+    runs = [*history([0, 0]), *installed]
+    found = track(runs, {commit(0): 500, commit(1): 700})  # places in a long history
+    assert [one.commit for one in found.versions] == [commit(0), commit(1), ""]
+    assert "so these stand last, wherever they belong: 0.1.0:dddd" in as_console(found)
+    assert "stand last" not in as_console(track(runs))
+
+
 def test_what_is_no_commit_is_told_by_its_code() -> None:
     clean = version(0, made_by={"commit": commit(1), "code_sha256": "a" * 64, "dirty": False})
     dirty = version(1, made_by={"commit": commit(1), "code_sha256": "b" * 64, "dirty": True})
@@ -192,6 +201,11 @@ def test_the_command_orders_by_a_repository(tmp_path: Path, retain: Retain) -> N
     )
     code, out, error = retain("track", tmp_path / "runs", "--repository", repository)
     assert (code, out) == (2, "") and is_one_line(error) and "no commit 777777777777" in error
+    for short in ("HEAD", commits[1][:9]):
+        made = version(9, (9,), made_by={"commit": short})[0]
+        (tmp_path / "runs" / "x.json").write_text(made.model_dump_json(), encoding="utf-8")
+        code, out, error = retain("track", tmp_path / "runs", "--repository", repository)
+        assert (code, out) == (2, "") and is_one_line(error) and f"the commit '{short}'" in error
 
 
 @pytest.mark.parametrize("repository", ["nowhere", "empty"])
