@@ -213,9 +213,7 @@ def _test(one: Match, measure: Measure, tolerance: Tolerance, bootstrap: Bootstr
     return _Tested(row, evidence, shifted.p)
 
 
-def _of_one_run(
-    before: Mapping[Cell, float], after: Mapping[Cell, float]
-) -> tuple[Mapping[Cell, float], Mapping[Cell, float]]:
+def _of_one_run(before: dict[Cell, float], after: dict[Cell, float]) -> tuple[dict[Cell, float], dict[Cell, float]]:
     """Where one side has a single run and the other side has it too, that pair alone: other seeds only add noise."""
     shared = before.keys() & after.keys()
     if not shared:
