@@ -149,7 +149,8 @@ def _step_cells(found: Track, history: History, step: Step, several: bool) -> li
     now, before = points[step.at], points[step.at - 1]
     ends = [0, *(one.at for one in history.found.steps), len(points)]
     number = ends.index(step.at, 1)
-    old, new = (_level(history, ends[n], ends[n + 1]) for n in (number - 1, number))
+    new = _level(history, ends[number], ends[number + 1])
+    old = new - step.change  # not the mean there: other seeds may have run, and easier ones are no step
     return [
         found.versions[now.version].label,
         found.versions[before.version].label,
