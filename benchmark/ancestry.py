@@ -13,7 +13,7 @@ def ranks(repository: Path, commits: Iterable[str]) -> dict[str, int]:
     """Commit -> its place: ancestors come before what descends from them, else the older one first.
 
     Raises:
-        UserError: the folder is no repository, or lacks a commit.
+        UserError: the folder is no repository, lacks a commit, or a commit is not told by its full name.
     """
     wanted = sorted(set(commits))
     if _git(repository, ["rev-parse", "--git-dir"]) is None:
@@ -28,6 +28,12 @@ def ranks(repository: Path, commits: Iterable[str]) -> dict[str, int]:
     if listed is None:
         raise UserError(f"--repository {repository}: git can't list its commits")
     places = {commit: place for place, commit in enumerate(listed.split())}
+    unknown = next((commit for commit in wanted if commit not in places), None)
+    if unknown is not None:
+        raise UserError(
+            f"--repository {repository}: records name the commit '{unknown}', which is no full name of one; leave "
+            "--repository out to order by time"
+        )
     return {commit: places[commit] for commit in wanted}
 
 

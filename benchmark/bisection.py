@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark import gate
 from benchmark.errors import UserError
+from benchmark.output import read_runs
 
 RECORDED_FAILURES = 1
 """Exit code of ``retain run`` when all is recorded and some runs failed."""
@@ -68,8 +69,8 @@ def run_command(command: str, place: CheckedOut, folder: Path) -> None:
     versions of a file within the second that tells Python whether one is still valid.
 
     Raises:
-        UserError: the command names no ``{out}``, or the folder can't be made.
-        UntestableError: the command failed, or left no records.
+        UserError: the command names no ``{out}``, the folder can't be made, or what was left there is no record.
+        UntestableError: the command failed, or left no records; 1 is no failure if a record tells of a failed run.
     """
     if "{out}" not in command:
         raise UserError(f"--run {command}: write {{out}} where the command takes the folder for its records")
@@ -81,7 +82,9 @@ def run_command(command: str, place: CheckedOut, folder: Path) -> None:
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(whole, shell=True, cwd=place.top, env=environment, check=False)
     records = any(folder.glob("*.json"))
-    if done.returncode and not (done.returncode == RECORDED_FAILURES and records):
+    # A program that crashes ends with 1 too, and leaves the runs that it had done.
+    recorded = done.returncode == RECORDED_FAILURES and records and any(run.failed for run in read_runs([folder]))
+    if done.returncode and not recorded:
         raise UntestableError(f"the command ended with exit code {done.returncode}")
     if not records:
         raise UntestableError(f"the command left no record (*.json) in {folder}")

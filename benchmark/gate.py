@@ -35,7 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=FAIL_ON,
         default=FAIL_ON[0],
         help="worse: what is shown to be worse; changed: also what is worse in single runs, of which nothing can be "
-        "shown; missing: also what BASE has and NEW lacks or can't be compared; default: worse",
+        "shown; missing: also strategies and runs that BASE has and NEW lacks, or what can't be compared; default: "
+        "worse",
     )
 
 

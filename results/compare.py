@@ -46,7 +46,7 @@ class FailOn(StrEnum):
     CHANGED = "changed"
     """Also a measure that moved to its worse side beyond the tolerance where there is no interval."""
     MISSING = "missing"
-    """Also what BASE has and NEW lacks, or what can't be compared."""
+    """Also what BASE has and NEW lacks, strategies and runs, or what can't be compared."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,14 @@ class Comparison:
         rows: Every measure of every variant that both have.
         matches: Every variant.
         broken: One line for every run that failed in NEW where BASE has none that failed so.
+        lacking: One line for every compared variant that has fewer runs in NEW than in BASE.
         tests: Number of tests that the p-values are corrected for.
     """
 
     rows: list[Row]
     matches: list[Match]
     broken: list[str]
+    lacking: list[str]
     tests: int
 
     @property
@@ -119,7 +121,8 @@ class Comparison:
     def fails(self, on: FailOn) -> bool:
         """Whether a gate should stop this."""
         changed = any(row.moved_worse for row in self.of(Verdict.CHANGED))
-        missing = any(one.base is not None for one in self.apart) or bool(self.of(Verdict.NOT_COMPARABLE))
+        apart = any(one.base is not None for one in self.apart)
+        missing = apart or bool(self.lacking) or bool(self.of(Verdict.NOT_COMPARABLE))
         return (
             self.regressions > 0
             or (on in (FailOn.CHANGED, FailOn.MISSING) and changed)
@@ -147,8 +150,11 @@ def compare(
     for side, runs in (("BASE", base), ("NEW", new)):
         if not runs:
             raise RecordError(f"{side} holds no run records")
-    matches = [_without_finished(one) for one in match(base, new)]
-    broken = [line for one in matches for line in _broken(one)]
+    found = match(base, new)
+    alike = [one for one in found if not one.reason]
+    broken = [line for one in alike for line in _broken(one)]
+    lacking = [line for one in alike for line in _lacking(one)]
+    matches = [_without_finished(one) for one in found]
     comparable = [one for one in matches if not one.reason]
     if not comparable and not broken:
         raise RecordError(f"nothing can be compared: {'; '.join(dict.fromkeys(one.reason for one in matches))}")
@@ -161,7 +167,7 @@ def compare(
     corrected = iter(holm([one.p for one in known if one.evidence is not None]))
     tests = sum(one.evidence is not None for one in known)
     rows = [one.row if one.evidence is None else _decided(one, next(corrected), tests) for one in known]
-    return Comparison(rows, matches, broken, tests)
+    return Comparison(rows, matches, broken, lacking, tests)
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,9 @@ def _test(one: Match, measure: Measure, tolerance: Tolerance, bootstrap: Bootstr
     if reason := _measured_apart(one.base, one.new, measure):
         return _Tested(replace(row, reason=reason))
 
+    counted = "one run" if len(before) == len(after) or before.keys().isdisjoint(after) else "one shared run"
+    if min(len(before), len(after)) == 1:
+        before, after = _of_one_run(before, after)
     found = difference(after, before, bootstrap)
     cells = [where for where in after if where in before] if found.paired else []
     base, new = (_mean([side[c] for c in cells] or list(side.values())) for side in (before, after))
@@ -195,14 +204,21 @@ def _test(one: Match, measure: Measure, tolerance: Tolerance, bootstrap: Bootstr
     if evidence is None:
         if row.verdict is Verdict.EQUAL:
             return _Tested(row)
-        runs = "one run" if min(len(before), len(after)) == 1 else "one shared run"
         verdict = Verdict.CHANGED if beyond is not None else Verdict.NO_EVIDENCE
-        return _Tested(replace(row, verdict=verdict, reason=f"{runs}: no interval"))
+        return _Tested(replace(row, verdict=verdict, reason=f"{counted}: no interval"))
     if beyond is None:
         return _Tested(row, evidence)
     shifted = weigh(difference(after, beyond, bootstrap), bootstrap, exact)
     assert shifted is not None  # of as many runs as the one before
     return _Tested(row, evidence, shifted.p)
+
+
+def _of_one_run(before: dict[Cell, float], after: dict[Cell, float]) -> tuple[dict[Cell, float], dict[Cell, float]]:
+    """Where one side has a single run and the other side has it too, that pair alone: other seeds only add noise."""
+    shared = before.keys() & after.keys()
+    if not shared:
+        return before, after
+    return {where: before[where] for where in shared}, {where: after[where] for where in shared}
 
 
 def _beyond(
@@ -259,6 +275,13 @@ def _broken(one: Match) -> list[str]:
         for run in one.new.failed
         if run.failure is not None and (_place(run) in finished or not failed)
     ]
+
+
+def _lacking(one: Match) -> list[str]:
+    """Fewer runs in NEW: neither failures nor regressions, but nothing that is compared tells of them."""
+    if one.base is None or one.new is None or len(one.new.runs) >= len(one.base.runs):
+        return []
+    return [f"{one.label}: {len(one.base.runs)} runs in BASE, {len(one.new.runs)} in NEW"]
 
 
 def _place(run: Run) -> Cell:

@@ -35,6 +35,8 @@ def verdict_line(found: Comparison, on: FailOn) -> str:
     lost = sum(one.base is not None for one in found.apart)
     if lost:
         said += f"; {_count(lost, 'strategy', 'strategies')} of BASE not compared"
+    if found.lacking:
+        said += f"; {_count(len(found.lacking), 'strategy has', 'strategies have')} fewer runs in NEW"
     if found.fails(on) and not worse:
         said += f" (fails on {on}: {changed} for the worse)" if changed else f" (fails on {on})"
     return said
@@ -87,6 +89,7 @@ def as_json(found: Comparison, base: str, new: str, on: FailOn) -> str:
         "level": LEVEL,
         "rows": [_as_dict(row) for row in found.rows],
         "newly_failed_runs": found.broken,
+        "fewer_runs": found.lacking,
         "not_compared": [
             {
                 "suite": one.title,
@@ -170,6 +173,7 @@ def _cells(row: Row) -> list[str]:
 def _lines(found: Comparison) -> list[str]:
     """What no table holds: new failures, what was not compared and why, and what else differs."""
     told = [f"regression: {line}" for line in found.broken]
+    told += [f"fewer runs: {line}" for line in found.lacking]
     several = len({one.title for one in found.matches}) > 1
     apart: dict[tuple[str, str], list[str]] = {}
     for one in found.apart:
@@ -200,7 +204,7 @@ def _summary(found: Comparison) -> str:
     how = (
         "paired by seed and order"
         if len(paired) == len(compared)
-        else "not paired: no two runs share seed and order"
+        else "not paired: fewer than two runs of each share seed and order"
         if not paired
         else f"{len(paired)} of {len(compared)} measures paired by seed and order, the others not"
     )

@@ -82,6 +82,8 @@ class Track:
 
     versions: list[Version]
     histories: list[History]
+    by_ancestry: bool = False
+    """Whether commits are in the order of a repository, not in that of time."""
 
 
 def track(runs: Sequence[Run], ranks: Mapping[str, int] | None = None) -> Track:
@@ -89,8 +91,8 @@ def track(runs: Sequence[Run], ranks: Mapping[str, int] | None = None) -> Track:
 
     Args:
         runs: Of any number of versions and protocols.
-        ranks: Commit -> its place, by the ancestry in a repository; without, versions go by the time at which their
-            first run ended.
+        ranks: Commit -> its place, by the ancestry in a repository, after which come those that know no commit;
+            without, versions go by the time at which their first run ended.
 
     Raises:
         RecordError: there are no runs, two records of a version are of the same cell, or a time can't be read.
@@ -106,11 +108,13 @@ def track(runs: Sequence[Run], ranks: Mapping[str, int] | None = None) -> Track:
         for history in _histories(group.title, variant, found, places)
     ]
     stepped = iter(find_steps([_series(one) for one in plain if one.measure.noise is not Noise.NONE]))
-    return Track(found, [replace(one, found=_exact(one) or next(stepped)) for one in plain])
+    return Track(found, [replace(one, found=_exact(one) or next(stepped)) for one in plain], ranks is not None)
 
 
 def versions(runs: Sequence[Run], ranks: Mapping[str, int] | None = None) -> list[Version]:
     """The states of the code that made these runs, in order; a dirty one comes after its commit.
+
+    With ranks, those that know no commit come last, by time.
 
     Raises:
         RecordError: two records of a version are of the same cell, or a time can't be read.
@@ -132,7 +136,8 @@ def versions(runs: Sequence[Run], ranks: Mapping[str, int] | None = None) -> lis
     by_time = sorted(found, key=lambda one: (one.finished, one.label))
     if ranks is None:
         return by_time
-    return sorted(by_time, key=lambda one: (ranks.get(one.commit, len(ranks)), one.dirty))
+    last = max(ranks.values(), default=0) + 1
+    return sorted(by_time, key=lambda one: (ranks.get(one.commit, last), one.dirty))
 
 
 def _time(run: Run) -> datetime:

@@ -55,6 +55,9 @@ def remarks(found: Track) -> list[str]:
     dirty = [version.label for version in found.versions if version.dirty]
     if dirty:
         told.append(f"runs of dirty trees, whose commit does not tell their code: {', '.join(dirty)}")
+    unplaced = [version.label for version in found.versions if not version.commit]
+    if found.by_ancestry and unplaced and len(unplaced) < len(found.versions):
+        told.append(f"no commit is known, so these stand last, wherever they belong: {', '.join(unplaced)}")
     return told
 
 
@@ -146,7 +149,8 @@ def _step_cells(found: Track, history: History, step: Step, several: bool) -> li
     now, before = points[step.at], points[step.at - 1]
     ends = [0, *(one.at for one in history.found.steps), len(points)]
     number = ends.index(step.at, 1)
-    old, new = (_level(history, ends[n], ends[n + 1]) for n in (number - 1, number))
+    new = _level(history, ends[number], ends[number + 1])
+    old = new - step.change  # not the mean there: other seeds may have run, and easier ones are no step
     return [
         found.versions[now.version].label,
         found.versions[before.version].label,

@@ -182,3 +182,14 @@ def test_a_run_that_newly_fails_is_skipped_or_bad(
     code, out, error = retain("bisect-step", base, "--run", command)
     assert code == 125 and "naive, seed 0, fails" in error and "1 regression" in out
     assert retain("bisect-step", base, "--run", command, "--failed", "bad")[0] == 1
+
+
+def test_a_command_that_crashes_midway_is_no_good_commit(
+    repository: tuple[Path, list[str]], base: Path, monkeypatch: pytest.MonkeyPatch, retain: Retain, tmp_path: Path
+) -> None:
+    at(repository, 0, monkeypatch)
+    save(tmp_path / "begun", version(0, seeds=(0,)))
+    code, out, error = retain(
+        "bisect-step", base, "--run", f"cp {shlex.quote(str(tmp_path / 'begun'))}/* {{out}}; exit 1"
+    )
+    assert (code, out) == (125, "") and "can't be tested: the command ended with exit code 1" in error

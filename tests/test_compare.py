@@ -275,3 +275,32 @@ def test_records_of_the_same_cell_and_none_at_all_are_refused() -> None:
         compare(version(0), [*version(0), *version(1, (0,))])
     with pytest.raises(RecordError, match="NEW holds no run records"):
         compare(version(0), [])
+
+
+def test_the_one_run_of_a_side_is_compared_with_the_same_run_of_the_other() -> None:
+    base = version(1, range(3))
+    found = compare(base, base[1:2], bootstrap=FAST)
+    assert {one.verdict for one in found.rows} == {Verdict.EQUAL} and not found.fails(FailOn.CHANGED)
+    dropped = moved([0, 0.2, 0.4])
+    changed = row(compare(dropped, moved([0, 0.3])[1:], bootstrap=FAST), "score_a")
+    assert (changed.base, changed.new) == pytest.approx((0.4, 0.3)) and changed.difference is not None
+    assert changed.difference.paired and changed.difference.mean == pytest.approx(-0.1)
+    assert (changed.verdict, changed.reason) == (Verdict.CHANGED, "one shared run: no interval")
+
+
+def test_runs_that_new_lacks_are_told_and_fail_where_nothing_may_be_missing() -> None:
+    base = version(1, range(4))
+    found = compare(base, base[:2], bootstrap=FAST)
+    assert found.lacking == ["naive: 4 runs in BASE, 2 in NEW"]
+    assert found.fails(FailOn.MISSING) and not found.fails(FailOn.CHANGED)
+    assert compare(base[:2], base, bootstrap=FAST).lacking == []
+    assert compare(base[:2], base[2:], bootstrap=FAST).lacking == []  # as many, of other seeds
+
+
+def test_a_failure_of_what_is_not_comparable_is_no_regression() -> None:
+    base = version(1, strategies=["naive"]) + version(1, strategies=["ewc"], hyperparameters={"lam": 1})
+    ours = version(1, strategies=["naive"])
+    ours += [make_run("ewc", 0, CENTRE, tasks=TASKS, hyperparameters={"lam": 9}, failed_stage=1)]
+    found = compare(base, ours, bootstrap=FAST)
+    assert reasons(found) == {"ewc": "settings differ: lam is 1 in BASE, 9 in NEW"}
+    assert found.broken == [] and not found.fails(FailOn.WORSE) and found.fails(FailOn.MISSING)

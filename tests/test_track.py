@@ -11,10 +11,10 @@ import pytest
 
 from results.record import RecordError, Run
 from results.track import Track, track
-from results.track_text import as_console, as_markdown, summary, write_track
+from results.track_text import as_console, as_markdown, steps_text, summary, write_track
 from results.track_text import table as table_of
 from tests.command import Retain, caller, is_one_line
-from tests.compared_runs import version
+from tests.compared_runs import CENTRE, one_run, version
 from tests.results_fixtures import make_run
 
 
@@ -60,6 +60,21 @@ def test_steps_name_the_first_commit_of_every_measure_that_moved() -> None:
     assert summary(found) == "9 versions, 20 histories: 10 steps (10 worse)"
 
 
+def test_a_step_shows_levels_that_agree_with_its_change_whatever_seeds_ran() -> None:
+    runs = []
+    for day, seeds in enumerate([(0, 1, 2), (0, 1, 2), (2, 3), (2, 3)]):
+        for seed in seeds:  # later seeds are harder, and the new level is higher by 0.03
+            shift = 0.03 * (day > 1) - 0.08 * seed + 0.001 * (-1) ** (day + seed)
+            scores = [[value + shift for value in line] for line in CENTRE]
+            made_by = {"commit": commit(day)}
+            runs.append(one_run("naive", seed, scores, made_by, finished=f"2026-01-{day + 1:02d}T00:00:00Z"))
+    rows = [row for row in steps_text(track(runs)).rows if row[3].startswith("final average")]
+    (row,) = rows
+    before, after, change = float(row[4]), float(row[5]), float(row[6])
+    assert row[0] == "2222222" and row[-1] == "better"
+    assert change == pytest.approx(0.03, abs=0.003) and after - before == pytest.approx(change, abs=0.002)
+
+
 def test_histories_go_by_the_first_run_of_a_commit_whatever_the_order_of_records() -> None:
     runs = history([0, 0, 0, 0.3, 0.3])
     again = version(99, seeds=(7,), finished="2026-02-01T00:00:00+00:00", made_by={"commit": commit(0)})
@@ -80,6 +95,15 @@ def test_ancestry_goes_before_time() -> None:
     runs = history([0, 0, 0])
     ranks = {commit(0): 5, commit(1): 2, commit(2): 9}
     assert [one.commit for one in track(runs, ranks).versions] == [commit(1), commit(0), commit(2)]
+
+
+def test_what_knows_no_commit_stands_last_by_ancestry_and_it_is_said() -> None:
+    installed = version(7, finished="2025-12-31T00:00:00Z", made_by={"code_sha256": "d" * 64})
+    runs = [*history([0, 0]), *installed]
+    found = track(runs, {commit(0): 500, commit(1): 700})  # places in a long history
+    assert [one.commit for one in found.versions] == [commit(0), commit(1), ""]
+    assert "so these stand last, wherever they belong: 0.1.0:dddd" in as_console(found)
+    assert "stand last" not in as_console(track(runs))
 
 
 def test_what_is_no_commit_is_told_by_its_code() -> None:
@@ -192,6 +216,11 @@ def test_the_command_orders_by_a_repository(tmp_path: Path, retain: Retain) -> N
     )
     code, out, error = retain("track", tmp_path / "runs", "--repository", repository)
     assert (code, out) == (2, "") and is_one_line(error) and "no commit 777777777777" in error
+    for short in ("HEAD", commits[1][:9]):
+        (odd,) = version(9, (9,), made_by={"commit": short})
+        (tmp_path / "runs" / "x.json").write_text(odd.model_dump_json(), encoding="utf-8")
+        code, out, error = retain("track", tmp_path / "runs", "--repository", repository)
+        assert (code, out) == (2, "") and is_one_line(error) and f"the commit '{short}'" in error
 
 
 @pytest.mark.parametrize("repository", ["nowhere", "empty"])
