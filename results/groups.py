@@ -105,10 +105,10 @@ def protocol_groups(runs: Sequence[Run]) -> list[Group]:
         by_protocol[tuple(sorted(protocol(same[0]).items()))].extend(same)
     keys = sorted(by_protocol)
     titles: dict[tuple[tuple[str, str], ...], str] = {}
-    for _, same in groupby(sorted(keys, key=_stream), key=_stream):
-        alike_keys = list(same)
-        found = _titles([by_protocol[key][0] for key in alike_keys], [dict(key) for key in alike_keys])
-        titles |= zip(alike_keys, found, strict=True)
+    for _, of_stream in groupby(sorted(keys, key=_stream), key=_stream):
+        members = list(of_stream)
+        found = _titles([by_protocol[key][0] for key in members], [dict(key) for key in members])
+        titles |= zip(members, found, strict=True)
     return [
         Group(titles[key], slug(f"{number} {titles[key]}"), by_protocol[key])
         for number, key in enumerate(keys, start=1)

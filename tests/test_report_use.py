@@ -81,3 +81,9 @@ def test_a_report_is_not_written_among_the_records(
     error = capsys.readouterr().err
     assert "holds the records themselves" in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
+
+
+def test_no_figures_of_one_protocol_are_told_in_good_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.json").write_text(make_run().model_dump_json(), encoding="utf-8")
+    assert main(["report", str(tmp_path), "--figures", "none"]) == 0
+    assert "--figures all draws those of every protocol" in capsys.readouterr().out
