@@ -100,7 +100,7 @@ def report(
     except RecordError as error:
         raise UserError(str(error)) from error
     plots = sum(file.suffix == ".png" for file in files)
-    left_out = f"; --figures all draws those of the {len(made.groups)} protocols" if not made.drawn else ""
+    left_out = "; --figures all draws those of every protocol" if not made.drawn else ""
     return (
         f"{summary}\n\n{len(files)} files in {folder}: tables as Markdown, CSV, LaTeX and JSON, "
         f"{plots} plots as PNG and SVG{left_out}"

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 from results.record import FinishedRun, RecordError, Run, finished_runs
@@ -25,7 +25,7 @@ class Group:
     """Runs of one protocol."""
 
     title: str
-    """Suite, stream and backbone, then the settings in which the groups of one call differ."""
+    """Suite, stream and backbone, then the settings in which the groups of that suite and stream differ."""
     slug: str
     """The title as a file name, unique among the groups of one call."""
     runs: list[Run]
@@ -104,18 +104,32 @@ def protocol_groups(runs: Sequence[Run]) -> list[Group]:
     for same in alike.values():
         by_protocol[tuple(sorted(protocol(same[0]).items()))].extend(same)
     keys = sorted(by_protocol)
-    differences = _differences([dict(key) for key in keys])
-    named = {dict(key)["run.backbone"]: set[tuple[str | None, ...]]() for key in keys}
-    for key in keys:
-        named[dict(key)["run.backbone"]].add(tuple(dict(key).get(name) for name in sorted(BACKBONE_FACTS)))
+    titles: dict[tuple[tuple[str, str], ...], str] = {}
+    for _, of_stream in groupby(sorted(keys, key=_stream), key=_stream):
+        members = list(of_stream)
+        found = _titles([by_protocol[key][0] for key in members], [dict(key) for key in members])
+        titles |= zip(members, found, strict=True)
+    return [
+        Group(titles[key], slug(f"{number} {titles[key]}"), by_protocol[key])
+        for number, key in enumerate(keys, start=1)
+    ]
+
+
+def _stream(key: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Suite and stream: protocols of others differ in their tasks and rows, which no title has to say."""
+    facts = dict(key)
+    return facts["run.suite"], facts["run.stream"]
+
+
+def _titles(firsts: Sequence[Run], protocols: Sequence[Mapping[str, str]]) -> list[str]:
+    """Titles of the protocols of one suite and stream, each with a run of it."""
+    named = {facts["run.backbone"]: set[tuple[str | None, ...]]() for facts in protocols}
+    for facts in protocols:
+        named[facts["run.backbone"]].add(tuple(facts.get(name) for name in sorted(BACKBONE_FACTS)))
     # Where a name stands for one backbone, the title says all that tells it from others.
     told = _TITLE_FACTS | (BACKBONE_FACTS if all(len(same) == 1 for same in named.values()) else frozenset())
-    told |= _left_out_by_backbone([dict(key) for key in keys])
-    titles = [_title(by_protocol[key][0], found, told) for key, found in zip(keys, differences, strict=True)]
-    return [
-        Group(title, slug(f"{number} {title}"), by_protocol[key])
-        for number, (key, title) in enumerate(zip(keys, titles, strict=True), start=1)
-    ]
+    told |= _left_out_by_backbone(protocols)
+    return [_title(run, found, told) for run, found in zip(firsts, _differences(protocols), strict=True)]
 
 
 def variants(runs: Sequence[Run]) -> list[Variant]:

@@ -91,5 +91,5 @@ _NOTES = [
     "smallest shown: the smallest true difference that as many runs would have shown four times in five.",
     "runs needed: how many runs of each, these included, would show a difference of this size four times in five, at "
     "the spread that was seen.",
-    f"{UNDEFINED}: a single run has no interval.",
+    f"{UNDEFINED}: a single run a side has no interval, two pairs no effect size, a difference of 0 no number of runs.",
 ]

@@ -42,6 +42,7 @@ _LATEX = {
     "≤": r"$\leq$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "Ω": r"$\Omega$",
 }
 
 

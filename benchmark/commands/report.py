@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.commands import Commands
 from benchmark.console import print_result
+from benchmark.errors import UserError
 from benchmark.output import check_writable, read_runs, report
 
 GROUPS = ("strategy", "backbone", "order", "task")
@@ -43,5 +45,12 @@ def _report(options: argparse.Namespace) -> None:
     runs = read_runs(options.runs)
     first: Path = options.runs[0]
     folder = options.out or (first if first.is_dir() else first.parent) / "report"
+    _check_apart(folder, options.runs)
     check_writable(folder)
     print_result(report(runs, folder, options.metric, options.group_by, options.best, options.figures))
+
+
+def _check_apart(folder: Path, runs: Sequence[Path]) -> None:
+    """A report holds a JSON file of its own: among records it would be read as one of them the next time."""
+    if folder.resolve() in {(path if path.is_dir() else path.parent).resolve() for path in runs}:
+        raise UserError(f"--out {folder}: holds the records themselves; name another folder, as {folder / 'report'}")
