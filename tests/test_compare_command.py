@@ -164,3 +164,12 @@ def test_records_of_two_real_commits_are_equal_to_the_bit(retain: Retain) -> Non
     assert (
         "training seconds of ewc, freeze, joint, l2_anchor, naive: machines differ: threads 2 in BASE, 1 in NEW" in out
     )
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(tmp_path: Path, retain: Retain) -> None:
+    version(0)[0].save(tmp_path / "runs" / "a.json")
+    (tmp_path / "taken.md").mkdir()
+    files = ["--out", tmp_path / "first.json", "--out", tmp_path / "taken.md"]
+    code, out, error = retain("compare", tmp_path / "runs", tmp_path / "runs", *files)
+    assert (code, out) == (2, "") and is_one_line(error) and "taken.md: is a folder; name a file" in error
+    assert not (tmp_path / "first.json").exists()

@@ -41,6 +41,8 @@ def _compare(options: argparse.Namespace) -> int:
     for file in options.out:
         if file.suffix not in (".md", ".json"):
             raise UserError(f"--out {file}: name a file that ends in .md or .json")
+        if file.is_dir():
+            raise UserError(f"--out {file}: is a folder; name a file")
         check_writable(file.parent)
     found = gate.compare_folders([options.base], [options.new], options.tolerance)
 
