@@ -105,6 +105,12 @@ class Comparison:
     tests: int
 
     @property
+    def blind(self) -> bool:
+        """Whether no tested score could have been shown to be worse: none can lose as much as that would take."""
+        tested = [row.smallest for row in self.rows if row.measure.noise is Noise.SEED and row.smallest is not None]
+        return bool(tested) and min(tested) > 1
+
+    @property
     def apart(self) -> list[Match]:
         """Variants that can't be compared."""
         return [one for one in self.matches if one.reason]

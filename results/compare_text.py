@@ -29,7 +29,7 @@ def verdict_line(found: Comparison, on: FailOn) -> str:
     elif found.rows and all(row.verdict is Verdict.EQUAL for row in found.rows if row.measure.noise == "seed"):
         said = "no regression: all scores are equal to the bit"
     else:
-        said = "no regression shown"
+        said = "no regression shown, nor could any be by so few runs" if found.blind else "no regression shown"
     if found.of(Verdict.BETTER):
         said += f", {_count(len(found.of(Verdict.BETTER)), 'measure')} better"
     lost = sum(one.base is not None for one in found.apart)

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from results.compare import Comparison, FailOn, Row, Verdict, compare
+from results.compare_text import verdict_line
 from results.evidence import weigh
 from results.record import RecordError, Run
 from results.statistics import holm, paired_difference, unpaired_difference
@@ -304,3 +305,11 @@ def test_a_failure_of_what_is_not_comparable_is_no_regression() -> None:
     found = compare(base, ours, bootstrap=FAST)
     assert reasons(found) == {"ewc": "settings differ: lam is 1 in BASE, 9 in NEW"}
     assert found.broken == [] and not found.fails(FailOn.WORSE) and found.fails(FailOn.MISSING)
+
+
+def test_so_few_runs_that_no_score_can_be_shown_to_fall_are_called_that() -> None:
+    two = compare(moved([0, 0.1]), moved([0.2, 0.1]), bootstrap=FAST)
+    assert two.blind and not two.fails(FailOn.WORSE)
+    assert "nor could any be by so few runs" in verdict_line(two, FailOn.WORSE)
+    five = compare(moved([0.0] * 5), moved([0.01, 0.02, 0.0, 0.01, 0.0]), bootstrap=FAST)
+    assert not five.blind and "nor could" not in verdict_line(five, FailOn.WORSE)
