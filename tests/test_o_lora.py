@@ -10,6 +10,7 @@ import torch
 from strategies.adapters import factors
 from strategies.base import Training
 from strategies.lora import LoRA
+from strategies.naive import Naive
 from strategies.o_lora import OLoRA
 from tests.lab import OpenStudy, train, weights
 from tests.small_problem import problem
@@ -101,3 +102,20 @@ def test_what_does_not_act_in_the_first_stage_is_left_out() -> None:
     for strategy in (LoRA(), OLoRA()):
         assert strategy.fingerprint_after(first) == strategy.fingerprint_prediction() == {}
     assert LoRA().fingerprint(first) == LoRA().fingerprint(second)
+
+
+def test_the_rate_acts_and_is_that_of_the_adapters_alone(open_tiny: OpenStudy) -> None:
+    made = problem(training=Training(learning_rate=0.1, head_learning_rate=0.5))
+    strategy = OLoRA(rank=2, target=EVERY, rate=3.0)
+    strategy.before_stage(made.learner, made.stage(0))
+    adapters = {id(factor) for pair in factors(made.learner).values() for factor in pair}
+    for optimizer, expected in ((strategy.optimizer(made.learner), 0.3), (Naive().optimizer(made.learner), 0.1)):
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for group in optimizer.param_groups:
+            rates[bool(adapters.intersection(map(id, group["params"])))].append(group["lr"])
+        assert rates[True] == pytest.approx([expected])
+        assert rates[False] == [0.5]
+    study = open_tiny(["naive"], ["training.epochs=1"])
+    slow, _ = train(study, OLoRA(target=EVERY))
+    fast, _ = train(study, OLoRA(target=EVERY, rate=2.0))
+    assert any(not torch.equal(value, weights(slow)[name]) for name, value in weights(fast).items())
