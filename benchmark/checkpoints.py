@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Keeper:
             self.curve.resume(found.position, found.curve)
         return found.losses
 
-    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: Sequence[float]) -> None:
         """Called after every step; keeps it if that is due.
 
         Raises:
@@ -80,7 +80,7 @@ class Keeper:
         state = _with_text(optimizer.state_dict())
         points = self.curve.points if self.curve is not None else []
         self.store.save_checkpoint(
-            self.key, Checkpoint(len(losses), changed, learner.state, state, losses, self.seconds, points)
+            self.key, Checkpoint(len(losses), changed, learner.state, state, list(losses), self.seconds, points)
         )
         self.kept = time.monotonic()
         if stopping:

@@ -46,16 +46,17 @@ class ClosedRows:
         """Copies them; nothing is copied where nothing is closed."""
         heads = [module for module in model.modules() if isinstance(module, GrowingHead) and not module.open.all()]
         self.kept = [
-            (parameter, ~head.open, parameter.detach()[~head.open].clone())
+            (parameter, rows, parameter.detach()[rows])
             for head in heads
+            for rows in [(~head.open).nonzero()[:, 0]]
             for parameter in (head.weight, head.bias)
         ]
 
     def put_back(self) -> None:
         """Makes them what they were, bit for bit."""
         with torch.no_grad():
-            for parameter, closed, values in self.kept:
-                parameter[closed] = values
+            for parameter, rows, values in self.kept:
+                parameter.index_copy_(0, rows, values)
 
 
 def open_classes(model: nn.Module, tasks: Sequence[Task]) -> None:

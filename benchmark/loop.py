@@ -9,10 +9,12 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from benchmark.batching import evaluation_batches, training_plan
 from benchmark.flops import training_flops
 from benchmark.growing import ClosedRows
+from benchmark.ledger import Ledger
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
 from strategies.base import Learner, Stage, Strategy, Training
@@ -42,12 +44,8 @@ class Keeper(Protocol):
     def resume(self, learner: Learner, optimizer: torch.optim.Optimizer) -> list[float]:
         """Goes on from where the stage was kept; returns the losses of the steps that were done."""
 
-    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, losses: Sequence[float]) -> None:
         """Called after every step; may end the training by raising."""
-
-
-class Diverged(ArithmeticError):
-    """A loss or a gradient is not finite."""
 
 
 @dataclass(frozen=True)
@@ -100,40 +98,37 @@ def train_stage(
     flops = training_flops(learner, plan, team)
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
-    losses = keeper.resume(learner, optimizer) if keeper is not None else []
+    done = keeper.resume(learner, optimizer) if keeper is not None else []
+    losses = Ledger(done, len(plan), team.device)
     closed = ClosedRows(model)
-    if losses:
-        watch.skip(sum(len(indices) for _, indices in plan[: len(losses)]))
+    if done:
+        watch.skip(sum(len(indices) for _, indices in plan[: len(done)]))
     model.train()
-    for number, (task, indices) in enumerate(plan[len(losses) :], start=len(losses)):
+    for number, (task, indices) in enumerate(plan[len(done) :], start=len(done)):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(number, len(plan), settings.warmup)
         share = run_batch(learner, strategy, task, indices, team, ("dropout", learner.seed, names, number))
         loss = team.add_up(share, weights)
         strategy.before_step(learner)
-        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm).item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise Diverged(
-                f"loss {loss:g}, gradient norm {norm:g} at step {number + 1} of {len(plan)}; "
-                "lower the learning rate or the strategy's strength"
-            )
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+        latest = losses.note(loss, norm)
         optimizer.step()
         closed.put_back()
         strategy.after_step(learner)
         optimizer.zero_grad()
-        losses.append(loss)
-        watch.step(loss, len(indices))
+        watch.step(latest, len(indices))
         if keeper is not None:
             keeper.keep(learner, optimizer, losses)
+    told = losses.read()
     model.eval()
     strategy.after_training(learner, stage)
     tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)
-    return Trained(losses, tokens, sum(weight.numel() for weight in weights), flops)
+    return Trained(told, tokens, sum(weight.numel() for weight in weights), flops)
 
 
 def run_batch(
     learner: Learner, strategy: Strategy, task: Task, indices: Sequence[int], team: Team, seed: tuple[object, ...]
-) -> float:
+) -> Tensor:
     """Runs this process's share of a batch forward and backward, in parts if need be; returns its share of the loss.
 
     Parts weigh as many of the batch's choices as they hold, so the sum is the loss of the batch in one piece; dropout
@@ -142,7 +137,7 @@ def run_batch(
     parts = [indices[part :: team.parts] for part in range(min(team.parts, len(indices)))]
     batches = [task.collate(task.train, part) for part in parts]
     choices = [batch.choices for batch in batches]
-    total = 0.0
+    total = torch.zeros((), device=team.device)
     for part in team.mine(len(batches)):
         torch.manual_seed(derive(*seed, *([part] if part else [])))
         with team.autocast():
@@ -150,7 +145,7 @@ def run_batch(
         if len(batches) > 1:
             loss = loss * (choices[part] / max(1, sum(choices)))
         loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
+        total += loss.detach()
     return total
 
 

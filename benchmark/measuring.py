@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.backbone import Model
-from benchmark.loop import Diverged, evaluate
+from benchmark.ledger import Diverged
+from benchmark.loop import evaluate
 from benchmark.provenance import peak_memory, reset_peak_memory
 from benchmark.reader import ModelReader
 from benchmark.refitting import refitted_score

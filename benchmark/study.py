@@ -18,6 +18,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
 from benchmark import provenance
+from benchmark.allocator import keep_freed_memory
 from benchmark.backbone import Backbone, Model, layer_names, load_backbone
 from benchmark.errors import UserError
 from benchmark.needs import backbone_folder, hub_commits, locate, needed_archives
@@ -136,6 +137,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         UserError: something can't be fetched, read or loaded, there is no such device, or a strategy can't work here.
     """
     team = Team(_accelerator(device, suite.precision, accumulation))
+    keep_freed_memory()
     if team.count == 1 and os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ:
         say("one process trains: of accelerate launch, --cpu starts several through MPI only; use --multi_gpu instead")
     if threads is not None:
@@ -243,6 +245,7 @@ def _arrive(
     """
     torch.set_num_threads(made_by.threads)
     team = Team(_accelerator(device, suite.precision, made_by.accumulation))
+    keep_freed_memory()
     here = _provenance(suite, backbone, tasks, probes, team)
     _check_alike(socket.gethostname(), here, made_by, ENVIRONMENT)
     return Study(suite, backbone, tasks, probes, team, made_by)

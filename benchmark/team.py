@@ -92,14 +92,14 @@ class Team:
         if self.main:
             self.agree(None)
 
-    def add_up(self, loss: float, parameters: Sequence[nn.Parameter]) -> float:
+    def add_up(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Adds up what the processes found in a step: returns the sum of the losses, and sums the gradients in place.
 
         A gradient that some have is zero for the others; one that nobody has stays away.
         """
         if self.count == 1:
             return loss
-        own = [loss, *(parameter.grad is not None for parameter in parameters)]
+        own = [loss.item(), *(parameter.grad is not None for parameter in parameters)]
         together = torch.tensor(own, dtype=torch.float64, device=self.device)
         _add_up(together)
         total, *present = together.tolist()
@@ -114,7 +114,7 @@ class Team:
             shares = torch.split(joined, [gradient.numel() for gradient in bucket])
             for gradient, share in zip(bucket, shares, strict=True):
                 gradient.copy_(share.view_as(gradient))
-        return float(total)
+        return torch.tensor(total, device=self.device)
 
     def leave(self) -> None:
         """Closes the connections, when all that is done together is done."""

@@ -21,14 +21,15 @@ from benchmark.curves import Curve
 from benchmark.errors import UserError
 from benchmark.growing import open_classes
 from benchmark.jobs import Job
-from benchmark.loop import Diverged, Watch, evaluate, finish_stage, select_trainable, train_stage
+from benchmark.ledger import Diverged
+from benchmark.loop import Watch, evaluate, finish_stage, select_trainable, train_stage
 from benchmark.measuring import measure
 from benchmark.provenance import peak_memory, reset_peak_memory
 from benchmark.stages import Node, earlier_tasks, evaluation_key, path, refitted_tasks, stage_tasks, stages
 from benchmark.store import Saved, Store
 from benchmark.study import Study
 from benchmark.suite import Cell
-from strategies.base import Learner, Stage, Strategy, snapshot
+from strategies.base import Learner, Stage, Strategy
 
 LOSSES = 200
 """Values that are kept of a stage's training loss."""
@@ -307,8 +308,13 @@ def new_learner(study: Study, seed: int) -> Learner:
             model.add_head(task.head, task.outputs, seed, grows=task.own is not None)
     model.to(study.device)
     tasks = {task.name: task for task in study.tasks}
-    training, untrained = study.suite.training, snapshot(tensors_of(model))
-    return Learner(model, model.layers(), model.head_names(), tasks, training, seed, untrained)
+    pretrained = tensors_of(Model(study.backbone.body, study.backbone.pooling, study.backbone.pretrained_head))
+    # What was pretrained stands in the study already, and is copied only to another device.
+    untrained = {
+        name: pretrained[name].detach().to(study.device) if name in pretrained else value.detach().clone()
+        for name, value in tensors_of(model).items()
+    }
+    return Learner(model, model.layers(), model.head_names(), tasks, study.suite.training, seed, untrained)
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""How much each weight matters for what was learned: Fisher information and sensitivity, per example, and the path."""
+"""How much each weight matters for what was learned: Fisher information and sensitivity, per example."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Rows, Stage, Task, snapshot
+from strategies.base import Batch, Learner, Rows, Stage, Task
 
 Fisher = Literal["exact", "sampled", "empirical"]
 
@@ -138,33 +138,6 @@ def output_sensitivity(
         raise ValueError("the sensitivity on no examples is undefined")
     torch._foreach_div_(total, float(examples))
     return dict(zip(parameters, total, strict=True))
-
-
-def begin_path_step(learner: Learner) -> None:
-    """Notes the weights and the gradients of the task's loss, before anything is added to these and they are clipped.
-
-    Until `end_path_step` both lie in the state under ``step``: nothing is saved in between.
-    """
-    weights = learner.trainable()
-    gradients = {name: value.grad.clone() for name, value in weights.items() if value.grad is not None}
-    learner.state["step"] = {
-        "gradients": gradients,
-        "weights": snapshot({name: weights[name] for name in gradients}),
-    }
-
-
-def end_path_step(learner: Learner) -> dict[str, Tensor]:
-    """What each weight's move took off the task's loss, to first order: ``-gradient * (after - before)``.
-
-    Returns:
-        Name -> tensor of the parameter's shape, for the parameters that had a gradient; negative where the move did
-        harm.
-    """
-    step = learner.state.pop("step")
-    gradients: dict[str, Tensor] = step["gradients"]
-    weights = learner.trainable()
-    moved = torch._foreach_sub(list(step["weights"].values()), [weights[name].detach() for name in gradients])
-    return dict(zip(gradients, torch._foreach_mul(list(gradients.values()), moved), strict=True))
 
 
 def _weighted_log_likelihoods(rows: Rows, batch: Batch, labels: Fisher, seed: int) -> Iterator[tuple[Tensor, float]]:

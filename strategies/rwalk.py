@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from strategies.base import Learner, Neutral, Stage, Strategy, Task, snapshot
-from strategies.importance import Fisher, begin_path_step, end_path_step, refuse_too_exact, stage_fisher
+from strategies.importance import Fisher, refuse_too_exact, stage_fisher
+from strategies.path import begin_path_step, end_path_step
 from strategies.quadratic import add_penalty_gradient, quadratic
 from strategies.search import Search
 
@@ -90,10 +91,7 @@ class RWalk(Strategy):
             learner.state["walk"] = {
                 "steps": 0,
                 "from": snapshot(weights),
-                **{
-                    what: {name: torch.zeros_like(value) for name, value in weights.items()}
-                    for what in ("here", "decrease", "distance")
-                },
+                **{what: {name: torch.zeros_like(value) for name, value in weights.items()} for what in PATH[1:]},
             }
 
     def penalty(self, learner: Learner) -> Tensor | None:
@@ -116,8 +114,7 @@ class RWalk(Strategy):
         if "walk" not in learner.state:
             return
         walk = learner.state["walk"]
-        for name, decrease in end_path_step(learner).items():
-            walk["here"][name] += decrease
+        end_path_step(learner, walk["here"])
         walk["steps"] += 1
         if walk["steps"] % self.interval == 0:
             _end_interval(learner)
@@ -145,14 +142,21 @@ class RWalk(Strategy):
         state["anchor"] = state.get("anchor", {}) | snapshot(parameters)
 
 
+PATH = ("from", "here", "decrease", "distance")
+"""What is kept of the path: where the interval began, what it took off the loss, and both of all intervals so far."""
+
+
 def _end_interval(learner: Learner) -> None:
     """Adds an interval's loss and distance to the stage's, and begins the next one here."""
     walk, weights = learner.state["walk"], learner.trainable()
-    for name, start in walk["from"].items():
-        walk["decrease"][name] += walk["here"][name].clamp(min=0)
-        walk["distance"][name] += (weights[name].detach() - start).square()
-        walk["here"][name].zero_()
-        start.copy_(weights[name].detach())
+    names = list(walk["from"])
+    start, here, decrease, distance = ([walk[what][name] for name in names] for what in PATH)
+    now = [weights[name].detach() for name in names]
+    torch._foreach_add_(decrease, torch._foreach_clamp_min(here, 0))
+    moved = torch._foreach_sub(now, start)
+    torch._foreach_addcmul_(distance, moved, moved)
+    torch._foreach_zero_(here)
+    torch._foreach_copy_(start, now)
 
 
 def _blend(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

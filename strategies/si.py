@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import begin_path_step, end_path_step
+from strategies.path import begin_path_step, end_path_step
 from strategies.quadratic import add_penalty_gradient, quadratic
 from strategies.search import Search
 
@@ -82,8 +82,7 @@ class SI(Strategy):
     def after_step(self, learner: Learner) -> None:
         """Adds what the step took off the task's loss."""
         if "path" in learner.state:
-            for name, decrease in end_path_step(learner).items():
-                learner.state["path"][name] += decrease
+            end_path_step(learner, learner.state["path"])
 
     def after_stage(self, learner: Learner, stage: Stage) -> None:
         """Folds the path into the importance and moves the anchor here."""

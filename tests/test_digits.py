@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.loop import Diverged, make_stage
+from benchmark.ledger import Diverged
+from benchmark.loop import make_stage
 from benchmark.registry import build_strategy, strategy_names
 from results.metrics import final_average, forgetting
 from strategies.base import Strategy, Task, Training

@@ -11,7 +11,8 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from benchmark.loop import Diverged, evaluate, rate_factor
+from benchmark.ledger import Diverged
+from benchmark.loop import evaluate, rate_factor
 from benchmark.measuring import measure, relative_distance
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite

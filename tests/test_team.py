@@ -80,7 +80,8 @@ def gradients(
         run_batch(learner, Naive(), task, indices, member(study.team, rank, count, accumulation), ("dropout",))
         for rank in range(count)
     ]
-    return sum(shares), {name: value.grad for name, value in learner.model.named_parameters() if value.grad is not None}
+    found = {name: value.grad for name, value in learner.model.named_parameters() if value.grad is not None}
+    return float(torch.stack(shares).sum()), found
 
 
 @pytest.mark.parametrize("place", range(4), ids=["sequence", "pair", "token", "span"])
@@ -186,7 +187,7 @@ def test_gradients_are_added_up_and_what_nobody_has_stays_away(
 
     wire = Wire(monkeypatch, other)
     mine = [parameter(2, 1.5), parameter(3, None), parameter(4, None)]
-    assert member(open_calm(["naive"]).team, 0, 2).add_up(0.25, mine) == 10.25
+    assert member(open_calm(["naive"]).team, 0, 2).add_up(torch.tensor(0.25), mine) == 10.25
     assert [None if value.grad is None else value.grad.tolist() for value in mine] == [[1.5] * 2, [5.0] * 3, None]
     assert wire.messages == 2
 
@@ -197,7 +198,7 @@ def test_gradients_travel_in_few_messages_of_one_type_and_bounded_size(
     wire = Wire(monkeypatch, torch.clone)
     monkeypatch.setattr("benchmark.team.BUCKET_BYTES", 40)
     mine = [parameter(size, 1.0) for size in (4, 6, 1, 30, 2)] + [parameter(1, 1.0, torch.bfloat16)]
-    member(open_calm(["naive"]).team, 0, 2).add_up(0.0, mine)
+    member(open_calm(["naive"]).team, 0, 2).add_up(torch.tensor(0.0), mine)
     assert all(value.grad is not None and set(value.grad.tolist()) == {2.0} for value in mine)
     assert wire.messages == 1 + len(["4+6", "1", "30", "2", "bfloat16"])
 
@@ -366,7 +367,7 @@ def test_a_team_of_one_changes_nothing(open_calm: Open) -> None:
     mine = [parameter(2, 1.5), parameter(3, None)]
     before = snapshot({str(place): value for place, value in enumerate(mine)})
     assert (team.main, team.count, team.parts, list(team.mine(3))) == (True, 1, 1, [0, 1, 2])
-    assert team.add_up(0.5, mine) == 0.5
+    assert team.add_up(torch.tensor(0.5), mine) == 0.5
     assert [value.grad is None for value in mine] == [False, True]
     assert all(value.equal(before[str(place)]) for place, value in enumerate(mine))
     assert (team.agree("a"), team.gather(["b"]), team.any_says(True, False)) == ("a", ["b"], [True, False])

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmark.loop import Diverged
+from benchmark.ledger import Diverged
 from benchmark.registry import build_strategy, strategy_names
 from results.metrics import backward_transfer, final_average, forgetting
 from strategies.base import Strategy, Training
