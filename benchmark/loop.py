@@ -17,6 +17,7 @@ from benchmark.growing import ClosedRows
 from benchmark.ledger import Ledger
 from benchmark.seeding import derive, generator
 from benchmark.team import Team
+from benchmark.used_rows import UsedRows
 from strategies.base import Learner, Stage, Strategy, Training
 from tasks.base import Batch, Rows, Task
 
@@ -98,7 +99,9 @@ def train_stage(
     flops = training_flops(learner, plan, team)
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
+    stepper = UsedRows(optimizer, model, list(learner.tasks.values()))  # type: ignore[arg-type]  # our own tasks
     done = keeper.resume(learner, optimizer) if keeper is not None else []
+    stepper.resume()
     losses = Ledger(done, len(plan), team.device)
     closed = ClosedRows(model)
     if done:
@@ -112,10 +115,10 @@ def train_stage(
         strategy.before_step(learner)
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
         latest = losses.note(loss, norm)
-        optimizer.step()
+        stepper.step()
         closed.put_back()
         strategy.after_step(learner)
-        optimizer.zero_grad()
+        stepper.zero_grad()
         watch.step(latest, len(indices))
         if keeper is not None:
             keeper.keep(learner, optimizer, losses)
