@@ -99,7 +99,7 @@ def train_stage(
     flops = training_flops(learner, plan, team)
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
-    stepper = UsedRows(optimizer, model, list(learner.tasks.values()))  # type: ignore[arg-type]  # our own tasks
+    stepper = UsedRows(optimizer, learner)
     done = keeper.resume(learner, optimizer) if keeper is not None else []
     stepper.resume()
     losses = Ledger(done, len(plan), team.device)
@@ -123,6 +123,7 @@ def train_stage(
         if keeper is not None:
             keeper.keep(learner, optimizer, losses)
     told = losses.read()
+    stepper.end()
     model.eval()
     strategy.after_training(learner, stage)
     tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark.backbone import Model
+from strategies.base import Learner
 from tasks.base import Task
 
 WORTH = 0.5
@@ -31,8 +32,8 @@ class UsedRows:
     never moves it: both of its moments stay 0. So nothing changes but the time, and the moments' memory, of which the
     vocabularies of multilingual models take most. All rows are stepped where that would not be the same: with weight
     decay, under another optimizer than `torch.optim.AdamW` itself, where a head shares the table, and where a strategy
-    gives other rows a gradient in the first step of a stage. (Rows that are in use, but not in this step's batch, do
-    move: by momentum.)
+    has moved other rows, or gives them a gradient in the first step of a stage. (Rows that are in use, but not in this
+    step's batch, do move: by momentum.) From the second step on `Learner.in_use` tells strategies.
 
     Attributes:
         table: The word embeddings, whose place in the optimizer `rows` has taken; None where all are stepped.
@@ -42,20 +43,22 @@ class UsedRows:
     table: nn.Parameter | None = None
     rows: nn.Parameter
 
-    def __init__(self, optimizer: torch.optim.Optimizer, model: nn.Module, tasks: Sequence[Task]) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, learner: Learner) -> None:
         """Puts the rows into the place of the table, where that is worth it and changes nothing.
 
         Args:
             optimizer: Over the weights that train, before its first step.
-            model: That trains.
-            tasks: Of the whole stream.
+            learner: That trains; its tasks are those of the whole stream.
         """
-        self.optimizer, self.stepped = optimizer, False
-        table = _table(model, tasks)
+        self.optimizer, self.learner, self.stepped = optimizer, learner, False
+        learner.in_use.clear()
+        tasks = cast(Sequence[Task], list(learner.tasks.values()))  # our own
+        table = _table(learner.model, tasks)
         if table is None or not _leaves_rows_alone(optimizer, table):
             return
+        (self.name,) = [name for name, value in learner.model.named_parameters() if value is table]
         self.place = used_tokens(tasks).to(table.device)
-        if len(self.place) < WORTH * len(table):
+        if len(self.place) < WORTH * len(table) and self._others_are_as_pretrained(table):
             self.table, self.rows = table, nn.Parameter(table.detach()[self.place])
             _exchange(optimizer, table, self.rows)
 
@@ -63,16 +66,13 @@ class UsedRows:
         """Called after the optimizer's state was read: goes on with all rows if the stage did so before."""
         if self.table is None or not self.optimizer.state[self.rows]:
             return
-        self.stepped = True
-        if self.optimizer.state[self.rows]["exp_avg"].shape == self.table.shape:
-            self._step_all()
+        self._begin(self.optimizer.state[self.rows]["exp_avg"].shape == self.table.shape)
 
     @torch.no_grad()
     def step(self) -> None:
         """One step of the optimizer."""
-        if self.table is not None and not self.stepped and self._others_have_gradients():
-            self._step_all()
-        self.stepped = True
+        if not self.stepped:
+            self._begin(self._others_have_gradients())
         if self.table is None:
             self.optimizer.step()
             return
@@ -88,18 +88,35 @@ class UsedRows:
         if self.table is not None:
             self.table.grad = None
 
-    def _others_have_gradients(self) -> bool:
-        assert self.table is not None
-        if self.table.grad is None:
-            return False
-        others = torch.ones(len(self.table), dtype=torch.bool, device=self.table.device)
-        others[self.place] = False
-        return bool(self.table.grad[others].any())
+    def end(self) -> None:
+        """The stage has taken its last step."""
+        self.learner.in_use.clear()
 
-    def _step_all(self) -> None:
-        assert self.table is not None
-        _exchange(self.optimizer, self.rows, self.table)
-        self.table = None
+    def _begin(self, all_rows: bool) -> None:
+        """Goes on with the rows in use, or with all, until the stage ends."""
+        self.stepped = True
+        if self.table is None:
+            return
+        if all_rows:
+            _exchange(self.optimizer, self.rows, self.table)
+            self.table = None
+        else:
+            self.learner.in_use[self.name] = self.place
+
+    def _others_have_gradients(self) -> bool:
+        if self.table is None or self.table.grad is None:
+            return False
+        return bool(self.table.grad[self._others(self.table)].any())
+
+    def _others_are_as_pretrained(self, table: nn.Parameter) -> bool:
+        others = self._others(table)
+        return torch.equal(table.detach()[others], self.learner.untrained[self.name][others])
+
+    def _others(self, table: Tensor) -> Tensor:
+        """Of each row whether it is not in use."""
+        others = torch.ones(len(table), dtype=torch.bool, device=table.device)
+        others[self.place] = False
+        return others
 
 
 def _table(model: nn.Module, tasks: Sequence[Task]) -> nn.Parameter | None:
@@ -109,7 +126,8 @@ def _table(model: nn.Module, tasks: Sequence[Task]) -> nn.Parameter | None:
     embeddings = model.body.get_input_embeddings()
     if type(embeddings) is not nn.Embedding or not embeddings.weight.requires_grad:
         return None
-    table: nn.Parameter = embeddings.weight
+    table = embeddings.weight
+    assert isinstance(table, nn.Parameter)
     of_heads = {id(weight) for task in tasks for weight in model.heads[task.head].parameters()}
     return None if id(table) in of_heads else table
 

@@ -137,6 +137,9 @@ class Learner:
             lists. Only what lies here is saved, restored and billed as the strategy's memory.
         notes: Name -> number that the strategy wants in the record of a stage, written when its training has ended or
             after it. Emptied before each.
+        in_use: Name -> rows (n,) of this parameter that steps may move, where the loop knows that its other rows have
+            gradients of 0 and are as pretrained: word embeddings of tokens that no training text has. Only while a
+            stage trains. What is 0 for weights that don't move may leave the other rows out.
     """
 
     model: nn.Module
@@ -148,6 +151,7 @@ class Learner:
     untrained: Mapping[str, Tensor]
     state: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
+    in_use: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:

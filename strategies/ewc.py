@@ -68,9 +68,8 @@ class EWC(Strategy):
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient, once there is an earlier task."""
         if "anchor" in learner.state:
-            add_penalty_gradient(
-                learner.trainable(), learner.state["anchor"], self.lam, weight=learner.state["importance"]
-            )
+            anchor, importance = learner.state["anchor"], learner.state["importance"]
+            add_penalty_gradient(learner.trainable(), anchor, self.lam, importance, learner.in_use)
 
     def after_stage(self, learner: Learner, stage: Stage) -> None:
         """Measures what mattered for each of the stage's tasks and folds it into the running penalty."""

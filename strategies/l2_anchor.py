@@ -52,4 +52,4 @@ class L2Anchor(Strategy):
 
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient."""
-        add_penalty_gradient(learner.body(), learner.state["anchor"], 2 * self.lam)
+        add_penalty_gradient(learner.body(), learner.state["anchor"], 2 * self.lam, in_use=learner.in_use)

@@ -58,9 +58,8 @@ class MAS(Strategy):
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient, once there is an earlier task."""
         if "anchor" in learner.state:
-            add_penalty_gradient(
-                learner.trainable(), learner.state["anchor"], 2 * self.lam, weight=learner.state["importance"]
-            )
+            anchor, importance = learner.state["anchor"], learner.state["importance"]
+            add_penalty_gradient(learner.trainable(), anchor, 2 * self.lam, importance, learner.in_use)
 
     def after_stage(self, learner: Learner, stage: Stage) -> None:
         """Adds how sensitive the stage's tasks are and moves the anchor here."""

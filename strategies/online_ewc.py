@@ -82,9 +82,8 @@ class OnlineEWC(Strategy):
     def before_step(self, learner: Learner) -> None:
         """Adds the penalty's gradient, once there is an earlier task."""
         if "anchor" in learner.state:
-            add_penalty_gradient(
-                learner.trainable(), learner.state["anchor"], self.lam, weight=learner.state["importance"]
-            )
+            anchor, importance = learner.state["anchor"], learner.state["importance"]
+            add_penalty_gradient(learner.trainable(), anchor, self.lam, importance, learner.in_use)
 
     def after_stage(self, learner: Learner, stage: Stage) -> None:
         """Lets the running Fisher fade, adds what the stage's tasks measure, and moves the anchor here."""

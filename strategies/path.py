@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from strategies.base import Learner, snapshot
+from strategies.base import Learner
+from strategies.in_use import put_rows, rows_of
 
 
 def begin_path_step(learner: Learner) -> None:
@@ -16,10 +17,11 @@ def begin_path_step(learner: Learner) -> None:
     Until `end_path_step` both lie in the state under ``step``: nothing is saved in between.
     """
     weights = learner.trainable()
-    gradients = {name: value.grad.clone() for name, value in weights.items() if value.grad is not None}
+    gradients = {name: value.grad for name, value in weights.items() if value.grad is not None}
     learner.state["step"] = {
-        "gradients": gradients,
-        "weights": snapshot({name: weights[name] for name in gradients}),
+        "in_use": {name: rows for name, rows in learner.in_use.items() if name in gradients},
+        "gradients": _copies(gradients, learner.in_use),
+        "weights": _copies({name: weights[name].detach() for name in gradients}, learner.in_use),
     }
 
 
@@ -32,7 +34,15 @@ def end_path_step(learner: Learner, path: Mapping[str, Tensor]) -> None:
     """
     step = learner.state.pop("step")
     gradients: dict[str, Tensor] = step["gradients"]
-    before = list(step["weights"].values())
-    weights = learner.trainable()
-    torch._foreach_sub_(before, [weights[name].detach() for name in gradients])
-    torch._foreach_addcmul_([path[name] for name in gradients], list(gradients.values()), before)
+    before, weights = list(step["weights"].values()), learner.trainable()
+    with torch.no_grad():
+        torch._foreach_sub_(before, rows_of(weights, step["in_use"], gradients))
+        walked = rows_of(path, step["in_use"], gradients)
+        torch._foreach_addcmul_(walked, list(gradients.values()), before)
+        put_rows(path, step["in_use"], gradients, walked)
+
+
+def _copies(tensors: Mapping[str, Tensor], in_use: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of those that are in use in part, the rows that are: others have no gradient, so their moves count nothing."""
+    copies = rows_of(tensors, in_use, tensors)
+    return {name: copy if name in in_use else copy.clone() for name, copy in zip(tensors, copies, strict=True)}

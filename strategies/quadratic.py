@@ -7,12 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from strategies.in_use import put_rows, rows_of
+
 
 def add_penalty_gradient(
     parameters: Mapping[str, nn.Parameter],
     anchor: Mapping[str, Tensor],
     lam: float,
     weight: Mapping[str, Tensor] | None = None,
+    in_use: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Adds the gradient of ``lam / 2 * sum(weight * (theta - anchor)^2)`` to the gradients.
 
@@ -24,19 +27,21 @@ def add_penalty_gradient(
         anchor: Name -> where the parameter is pulled to.
         lam: Strength, >= 0.
         weight: Name -> importance of every single weight, >= 0; None for 1 everywhere.
+        in_use: Name -> rows outside of which a parameter is at its anchor or weighs 0, so that nothing pulls it
+            (`Learner.in_use`); None for all rows of all.
     """
-    if lam == 0:
+    gradients = {name: value.grad for name, value in parameters.items() if value.grad is not None and name in anchor}
+    if lam == 0 or not gradients:
         return
-    held = [name for name, value in parameters.items() if value.grad is not None and name in anchor]
-    if not held:
-        return
-    gradients = [gradient for name in held if (gradient := parameters[name].grad) is not None]
+    held, rows = list(gradients), in_use or {}
     with torch.no_grad():
-        distance = torch._foreach_sub([parameters[name].detach() for name in held], [anchor[name] for name in held])
+        pulled = rows_of(gradients, rows, held)
+        distance = torch._foreach_sub(rows_of(parameters, rows, held), rows_of(anchor, rows, held))
         if weight is None:
-            torch._foreach_add_(gradients, distance, alpha=lam)
+            torch._foreach_add_(pulled, distance, alpha=lam)
         else:
-            torch._foreach_addcmul_(gradients, distance, [weight[name] for name in held], value=lam)
+            torch._foreach_addcmul_(pulled, distance, rows_of(weight, rows, held), value=lam)
+        put_rows(gradients, rows, held, pulled)
 
 
 def quadratic(

@@ -75,9 +75,8 @@ class SI(Strategy):
         if "path" in learner.state:
             begin_path_step(learner)
         if "anchor" in learner.state:
-            add_penalty_gradient(
-                learner.trainable(), learner.state["anchor"], 2 * self.lam, weight=learner.state["importance"]
-            )
+            anchor, importance = learner.state["anchor"], learner.state["importance"]
+            add_penalty_gradient(learner.trainable(), anchor, 2 * self.lam, importance, learner.in_use)
 
     def after_step(self, learner: Learner) -> None:
         """Adds what the step took off the task's loss."""

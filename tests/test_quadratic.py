@@ -54,6 +54,21 @@ def test_parameters_without_gradient_or_anchor_are_left_alone() -> None:
 
 
 @settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.booleans(), st.lists(st.integers(0, 2), unique=True))
+def test_rows_at_their_anchor_may_be_left_out(seed: int, weighted: bool, rows: list[int]) -> None:
+    anchor, weight = tensors(seed + 1), tensors(seed + 2, positive=True)
+    whole, part = parameters(seed), parameters(seed)
+    for theta in (whole, part):
+        others = [row for row in range(3) if row not in rows]
+        theta["a"].data[others] = anchor["a"][others]
+    add_penalty_gradient(whole, anchor, 3.0, weight if weighted else None)
+    add_penalty_gradient(part, anchor, 3.0, weight if weighted else None, {"a": torch.tensor(rows, dtype=torch.int64)})
+    for name, value in whole.items():
+        found = part[name].grad
+        assert value.grad is not None and found is not None and torch.equal(value.grad, found)
+
+
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 9))
 def test_many_folded_penalties_pull_like_their_sum(seed: int, tasks: int) -> None:
     theta = parameters(seed)

@@ -30,7 +30,7 @@ def table(learner: Learner) -> nn.Parameter:
 
 
 def stepper(study: Study, learner: Learner, optimizer: torch.optim.Optimizer | None = None) -> UsedRows:
-    return UsedRows(optimizer or Naive().optimizer(learner), learner.model, study.tasks)
+    return UsedRows(optimizer or Naive().optimizer(learner), learner)
 
 
 @pytest.fixture
@@ -123,6 +123,36 @@ def test_all_rows_are_stepped_where_that_is_not_the_same(open_tiny: OpenStudy, w
     assert stepper(study, learner).table is None
     worth.setattr(used_rows, "WORTH", 0.01)
     assert stepper(study, untrained(study)).table is None
+
+
+def test_rows_that_a_strategy_moved_by_hand_are_stepped(open_tiny: OpenStudy, worth: pytest.MonkeyPatch) -> None:
+    study = open_tiny(["naive"])
+    learner = untrained(study)
+    (other, *_) = [row for row in range(len(table(learner))) if row not in set(used_tokens(study.tasks).tolist())]
+    with torch.no_grad():
+        table(learner)[other] += 1
+    assert stepper(study, learner).table is None
+
+
+@dataclass(frozen=True)
+class Told(Strategy):
+    """Naive; takes down which rows it is told of."""
+
+    name: ClassVar[str] = "told"
+
+    def before_step(self, learner: Learner) -> None:
+        learner.notes[f"step {len(learner.notes)}"] = sum(map(len, learner.in_use.values()))
+
+
+def test_strategies_are_told_of_the_rows_while_a_stage_trains(open_tiny: OpenStudy, worth: pytest.MonkeyPatch) -> None:
+    study = open_tiny(["naive"], ["training.epochs=1"])
+    learner, losses = train(study, Told(), stages=1)
+    used = len(used_tokens(study.tasks))
+    assert list(learner.notes.values()) == [0] + [used] * (len(losses.losses) - 1)
+    assert not learner.in_use
+    worth.setattr(used_rows, "WORTH", 0.0)
+    learner, _ = train(study, Told(), stages=1)
+    assert set(learner.notes.values()) == {0}
 
 
 def test_frozen_tables_are_left_out(open_tiny: OpenStudy, worth: pytest.MonkeyPatch) -> None:
