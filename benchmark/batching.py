@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ def training_plan(tasks: list[Task], batch_size: int, epochs: int, generator: to
 
     In each epoch every example comes once. Examples are shuffled, sorted by length within pools, cut into batches of
     one task each, and the batches of all tasks are shuffled: so batches pad little, and still come in random order.
+    Of a task's batches in an epoch the largest has at most one example more than the smallest: in a small last batch
+    a few examples, the longest of their pool, would weigh as much as all others of a full one.
     """
     plan: list[Step] = []
     for _ in range(epochs):
@@ -49,9 +52,9 @@ def evaluation_batches(lengths: NDArray[np.int64], token_budget: int) -> Iterato
 
 def _bucketed(lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
     shuffled = torch.randperm(len(lengths), generator=generator).numpy()
-    pool = batch_size * POOL_BATCHES
-    for start in range(0, len(shuffled), pool):
-        positions = shuffled[start : start + pool]
+    cut = np.array_split(shuffled, math.ceil(len(shuffled) / batch_size))
+    for first in range(0, len(cut), POOL_BATCHES):
+        pool = cut[first : first + POOL_BATCHES]
+        positions = np.concatenate(pool)
         ordered = positions[np.argsort(lengths[positions], kind="stable")]
-        for first in range(0, len(ordered), batch_size):
-            yield ordered[first : first + batch_size].tolist()
+        yield from (batch.tolist() for batch in np.split(ordered, np.cumsum([len(batch) for batch in pool])[:-1]))

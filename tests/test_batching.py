@@ -46,6 +46,9 @@ def test_in_every_epoch_each_example_comes_once_in_batches_of_one_task(
         )
         assert seen == Counter((id(each), index) for each in tasks for index in range(len(each.train.lengths)))
     assert all(1 <= len(step.indices) <= batch_size for step in plan)
+    for each in tasks:  # in the mean over a batch, no example weighs much more than another
+        sizes = [len(step.indices) for step in plan if step.task is each]
+        assert max(sizes) - min(sizes) <= 1
 
 
 def test_the_order_depends_on_the_generator_alone() -> None:
@@ -60,6 +63,20 @@ def test_the_order_depends_on_the_generator_alone() -> None:
     torch.rand(3)
     assert order(1) == first
     assert order(2) != first
+
+
+def test_in_every_step_all_examples_are_expected_alike_whatever_their_length() -> None:
+    lengths, steps, draws = list(range(1, 101)), 13, 400
+    weight = np.zeros((steps, len(lengths)))
+    for draw in range(draws):
+        plan = training_plan([task(lengths)], 8, 1, torch.Generator().manual_seed(draw))
+        for number, step in enumerate(plan):
+            weight[number, step.indices] += 1 / len(step.indices) / draws
+    # Each entry is the mean of draws that are 1/8 or so with a chance of 8 in 100, else 0: its deviation is 0.0017.
+    assert np.abs(weight - 0.01).max() < 6 * 0.0017
+    quarters = weight.reshape(steps, 4, 25).sum(axis=2)
+    assert np.abs(quarters - 0.25).max() < 0.09  # by length: batches are of one, so it varies more
+    np.testing.assert_allclose(weight.mean(axis=0), 0.01, rtol=0.11)  # over an epoch, each within one in eight
 
 
 def test_epochs_and_tasks_are_shuffled() -> None:
