@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,20 @@ def training_plan(tasks: list[Task], batch_size: int, epochs: int, generator: to
         steps = [Step(task, batch) for task in tasks for batch in _bucketed(task.train.lengths, batch_size, generator)]
         plan += [steps[position] for position in torch.randperm(len(steps), generator=generator).tolist()]
     return plan
+
+
+def parts_of(indices: Sequence[int], lengths: NDArray[np.int64], least: int, tokens: int) -> list[list[int]]:
+    """Cuts a batch into parts of about equal size.
+
+    Args:
+        indices: Of its examples.
+        lengths: Of all examples of its task.
+        least: Parts, as long as each has an example.
+        tokens: That a part may hold, padding included, if it has more than one example.
+    """
+    most = max(1, tokens // int(lengths[indices].max()))
+    count = min(len(indices), max(least, math.ceil(len(indices) / most)))
+    return [list(indices[part::count]) for part in range(count)]
 
 
 def evaluation_batches(lengths: NDArray[np.int64], token_budget: int) -> Iterator[list[int]]:

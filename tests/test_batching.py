@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmark.batching import POOL_BATCHES, Step, evaluation_batches, training_plan
+from benchmark.batching import POOL_BATCHES, Step, evaluation_batches, parts_of, training_plan
 from benchmark.seeding import derive, generator
 from tasks.base import Task
 
@@ -49,6 +49,18 @@ def test_in_every_epoch_each_example_comes_once_in_batches_of_one_task(
     for each in tasks:  # in the mean over a batch, no example weighs much more than another
         sizes = [len(step.indices) for step in plan if step.task is each]
         assert max(sizes) - min(sizes) <= 1
+
+
+@given(LENGTHS, st.integers(1, 5), st.integers(1, 2000))
+def test_parts_hold_every_example_once_and_no_more_tokens_than_they_may(
+    lengths: list[int], least: int, tokens: int
+) -> None:
+    array, indices = np.array(lengths), list(range(len(lengths)))
+    parts = parts_of(indices, array, least, tokens)
+    assert sorted(index for part in parts for index in part) == indices
+    assert len(parts) >= min(least, len(indices))
+    assert all(len(part) * max(lengths) <= tokens or len(part) == 1 for part in parts)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_the_order_depends_on_the_generator_alone() -> None:
