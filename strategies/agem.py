@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from strategies.base import Learner, Neutral, Stage, Strategy
-from strategies.memory import Policy, count_step, draw, fill, filling, inner, reference_gradient
+from strategies.memory import Policy, add_shared, count_step, draw, fill, filling, inner, reference_gradient
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ class AGem(Strategy):
         size = inner(reference, reference)
         if product >= 0 or size == 0:
             return
-        factor = product / size
-        for own, other in zip(gradient, reference, strict=True):
-            if own is not None and other is not None:
-                own.sub_(other, alpha=factor)
+        add_shared(gradient, reference, -product / size)
 
     def after_step(self, learner: Learner) -> None:
         """The next step draws anew."""

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy
-from strategies.memory import Policy, count_step, draw, fill, filling, inner, reference_gradient, remembered
+from strategies.memory import Policy, add_shared, count_step, draw, fill, filling, inner, reference_gradient, remembered
 from strategies.search import Search
 
 ROUNDING = 1e-6
@@ -85,9 +85,7 @@ class Gem(Strategy):
                 gram[row, column] = gram[column, row] = inner(references[row], references[column])
         factors = self.margin + nonnegative_minimum(gram, products + self.margin * gram.sum(dim=1))
         for reference, factor in zip(references, factors.tolist(), strict=True):
-            for own, other in zip(gradient, reference, strict=True):
-                if own is not None and other is not None:
-                    own.add_(other, alpha=factor)
+            add_shared(gradient, reference, factor)
 
     def after_step(self, learner: Learner) -> None:
         """The next step draws anew."""

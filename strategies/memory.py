@@ -187,6 +187,13 @@ def inner(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> floa
     return float(torch.stack(products).cpu().double().sum()) if products else 0.0
 
 
+def add_shared(gradient: Sequence[Tensor | None], other: Sequence[Tensor | None], factor: float) -> None:
+    """Adds a multiple of another gradient to one, in place, over the weights that both have."""
+    pairs = [(a, b) for a, b in zip(gradient, other, strict=True) if a is not None and b is not None]
+    if pairs:
+        torch._foreach_add_([a for a, _ in pairs], [b for _, b in pairs], alpha=factor)
+
+
 def train_heads(learner: Learner) -> None:
     """Makes the heads of remembered tasks trainable. They move in the steps that draw such a task, and in no other."""
     parameters = dict(learner.model.named_parameters())
