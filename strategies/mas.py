@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import output_sensitivity
+from strategies.importance import stage_sensitivity
 from strategies.quadratic import add_penalty_gradient, quadratic
 from strategies.search import Search
 
@@ -66,12 +66,7 @@ class MAS(Strategy):
         """Adds how sensitive the stage's tasks are and moves the anchor here."""
         parameters = learner.trainable()
         importance: dict[str, Tensor] = learner.state.setdefault("importance", {})
-        for task in stage.tasks:
-            measured = output_sensitivity(
-                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
-                stage.examples(task, self.examples, 1),
-                parameters,
-            )
+        for measured in stage_sensitivity(learner, stage, self.examples):
             for name, addition in measured.items():
                 importance[name] = importance[name] + addition if name in importance else addition
         learner.state["anchor"] = learner.state.get("anchor", {}) | snapshot(parameters)
