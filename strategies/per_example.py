@@ -223,12 +223,9 @@ def _add_evidence(total: Tensor, found: Sequence[Evidence], power: Power) -> Non
     lookups = [one for one in found if isinstance(one, Lookup)]
     wholes = [one for one in found if isinstance(one, Whole)]
     if len(outers) == len(found):
-        left, right = torch.cat([one.left for one in outers], dim=1), torch.cat([one.right for one in outers], dim=1)
-        _add_outer(total, left, right, power)
+        _add_outer(total, _joined([one.left for one in outers]), _joined([one.right for one in outers]), power)
     elif len(lookups) == len(found):
-        _add_lookup(
-            total, torch.cat([one.rows for one in lookups], 1), torch.cat([one.values for one in lookups], 1), power
-        )
+        _add_lookup(total, _joined([one.rows for one in lookups]), _joined([one.values for one in lookups]), power)
     elif len(wholes) == len(found):
         values = torch.stack([one.values for one in wholes]).sum(dim=0)
         total += (values.square() if power == "square" else values.abs()).sum(dim=0)
@@ -238,6 +235,11 @@ def _add_evidence(total: Tensor, found: Sequence[Evidence], power: Power) -> Non
             for one in found:
                 one.add_to(gradient, example)
             _add_power(total, gradient, power)
+
+
+def _joined(tokens: list[Tensor]) -> Tensor:
+    """The tokens of several uses, (B, T, ...) each, as those of one."""
+    return tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
 
 
 def _add_outer(total: Tensor, left: Tensor, right: Tensor, power: Power) -> None:

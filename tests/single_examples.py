@@ -28,7 +28,7 @@ def fisher_of_singles(
         log_p = rows.logits.float().log_softmax(dim=1)
         if labels == "exact":
             return ((row[label], float(row[label].detach().exp())) for row in log_p for label in range(len(row)))
-        chosen = rows.targets if labels == "empirical" else _drawn(log_p.detach(), int(batch.index), seed)
+        chosen = rows.targets if labels == "empirical" else drawn(log_p.detach(), int(batch.index), seed)
         return [(log_p.gather(1, chosen[:, None]).sum(), 1.0)]
 
     return _mean(rows_of, batches, parameters, terms, torch.square)
@@ -66,7 +66,8 @@ def _mean(
     return {name: value / count for name, value in total.items()}
 
 
-def _drawn(log_p: Tensor, index: int, seed: int) -> Tensor:
+def drawn(log_p: Tensor, index: int, seed: int) -> Tensor:
+    """The labels of one example's rows, drawn from their logarithmic probabilities (N, C)."""
     digest = hashlib.sha256(f"{seed} {index}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     cumulative = log_p.double().exp().cumsum(dim=1)
