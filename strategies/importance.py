@@ -196,7 +196,7 @@ def _fisher_seeds(labels: Fisher, seed: int) -> Seeds:
             yield from _exact_seeds(probabilities, rows.owner)
             return
         chosen = rows.targets if labels == "empirical" else _drawn(probabilities, rows, batch, seed)
-        yield nn.functional.one_hot(chosen, probabilities.shape[1]) - probabilities
+        yield probabilities.neg().scatter_add(1, chosen[:, None], torch.ones_like(probabilities[:, :1]))
 
     return seeds
 
