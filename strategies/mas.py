@@ -27,8 +27,8 @@ class MAS(Strategy):
     sentence, the start and end of an answer) are one output. Places of a text where no answer can be have no output:
     they count nothing. Body and the task's own head are held.
 
-    Keeps: two copies of the trained weights, however many tasks. Costs: ``examples`` forward and backward passes of
-    single examples after each stage but the last, and two operations a weight in each step.
+    Keeps: two copies of the trained weights, however many tasks. Costs: a forward and a backward
+    pass of ``examples`` examples after each stage but the last, and two operations a weight in each step.
     """
 
     name: ClassVar[str] = "mas"

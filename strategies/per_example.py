@@ -15,6 +15,11 @@ What makes the result trustworthy is looked at, batch by batch:
 
 Where one of these fails, examples are differentiated one by one: slower, and always right. It is so for what is not in
 `strategies.uses.KNOWN`, as DeBERTa's embeddings of relative places, which are no token's of any example.
+
+Functions are watched, not modules, since a hook sees the output of a module: a head that closes classes, or a weight
+that is read from outside, would need a rule each. ``torch.func.vmap`` holds every weight's gradient of every example,
+maps neither over padding masks nor over rows that only some tokens have, and was about as fast as single examples
+(docs/method.md, Importance). Untested on a GPU, where words that several examples look up are added in no fixed order.
 """
 
 from __future__ import annotations
