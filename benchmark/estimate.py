@@ -22,8 +22,9 @@ from strategies.base import Task as StrategyTask
 from strategies.naive import Naive
 from tasks.base import Task
 
-TRIED_EXAMPLES = 2
-"""Examples that a strategy gets for what it does after a stage (its Fisher, say) when it is tried out."""
+TRIED_EXAMPLES = 8
+"""Examples that a strategy gets for what it does after a stage (its Fisher, say) when it is tried out: about a batch of
+its own, so that what batches save, and what it does once a task, is not counted for every example."""
 
 
 @dataclass(frozen=True)

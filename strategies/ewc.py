@@ -27,8 +27,8 @@ class EWC(Strategy):
     The pretrained weights themselves have no penalty: nothing is held in the first stage. Body and the task's own
     head are held; a head that no later stage trains does not move anyway.
 
-    Keeps: two copies of the trained weights, however many tasks. Costs: ``examples`` forward and backward passes of
-    single examples after each stage but the last, and two operations a weight in each step.
+    Keeps: two copies of the trained weights, however many tasks. Costs: a forward and a backward
+    pass of ``examples`` examples after each stage but the last, and two operations a weight in each step.
     """
 
     name: ClassVar[str] = "ewc"

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from strategies.base import Learner, Neutral, Stage, Strategy, snapshot
-from strategies.importance import output_sensitivity
+from strategies.importance import stage_sensitivity
 from strategies.quadratic import add_penalty_gradient, quadratic
 from strategies.search import Search
 
@@ -27,8 +27,8 @@ class MAS(Strategy):
     sentence, the start and end of an answer) are one output. Places of a text where no answer can be have no output:
     they count nothing. Body and the task's own head are held.
 
-    Keeps: two copies of the trained weights, however many tasks. Costs: ``examples`` forward and backward passes of
-    single examples after each stage but the last, and two operations a weight in each step.
+    Keeps: two copies of the trained weights, however many tasks. Costs: a forward and a backward
+    pass of ``examples`` examples after each stage but the last, and two operations a weight in each step.
     """
 
     name: ClassVar[str] = "mas"
@@ -65,12 +65,7 @@ class MAS(Strategy):
         """Adds how sensitive the stage's tasks are and moves the anchor here."""
         parameters = learner.trainable()
         importance: dict[str, Tensor] = learner.state.setdefault("importance", {})
-        for task in stage.tasks:
-            measured = output_sensitivity(
-                lambda batch, task=task: learner.rows(task, batch),  # type: ignore[misc]
-                stage.examples(task, self.examples, 1),
-                parameters,
-            )
+        for measured in stage_sensitivity(learner, stage, self.examples):
             for name, addition in measured.items():
                 importance[name] = importance[name] + addition if name in importance else addition
         learner.state["anchor"] = learner.state.get("anchor", {}) | snapshot(parameters)

@@ -31,8 +31,8 @@ class OnlineEWC(Strategy):
     Weights that a stage does not train, as other heads, have no Fisher in it: theirs fades. Tasks that are trained
     together are normalised each, added, and fade as one. Body and the task's own head are held.
 
-    Keeps: two copies of the trained weights, however many tasks. Costs: ``examples`` forward and backward passes of
-    single examples after each stage but the last, and two operations a weight in each step.
+    Keeps: two copies of the trained weights, however many tasks. Costs: a forward and a backward
+    pass of ``examples`` examples after each stage but the last, and two operations a weight in each step.
     """
 
     name: ClassVar[str] = "online_ewc"

@@ -40,8 +40,8 @@ class RWalk(Strategy):
     does not train, as other heads, have F_new = s_new = 0. Body and the task's own head are held.
 
     Keeps: four copies of the trained weights, however many tasks. Costs: while a stage other than the last trains,
-    four more, two more still within each step, and about six operations a weight in each step; ``examples`` forward
-    and backward passes of single examples after each stage but the last.
+    four more, two more still within each step, and about six operations a weight in each step; a forward and
+    a backward pass of ``examples`` examples after each stage but the last.
     """
 
     name: ClassVar[str] = "rwalk"

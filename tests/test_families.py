@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,18 @@ from strategies.base import Learner, Strategy, Training, snapshot
 from strategies.bitfit import BitFit
 from strategies.freeze import Freeze
 from strategies.gradual_unfreezing import GradualUnfreezing
+from strategies.importance import Fisher, stage_fisher, stage_sensitivity
 from strategies.layerwise_lr import LayerwiseLR
 from strategies.lora import LoRA
 from strategies.naive import Naive
 from strategies.o_lora import OLoRA
+from strategies.per_example import PerExample
 from tasks.base import Task
 from tasks.sources.base import Row
 from tasks.spec import Kind
 from tests.conftest import sequence_rows, span_rows, token_rows
 from tests.lab import Silent
+from tests.single_examples import fisher_of_singles, sensitivity_of_singles
 from tests.tiny_models import FAMILIES, build
 
 ROWS: dict[Kind, list[Row]] = {
@@ -196,3 +200,39 @@ def test_states_are_those_that_the_family_gives(family_folders: dict[str, Path],
         assert len(found) == len(theirs), family
         # Of the last layer some families give the state after one more norm.
         assert all(torch.equal(ours, other) for ours, other in zip(found[:-1], theirs[:-1], strict=True)), family
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_importance_from_batches_is_that_of_single_examples(make: MakeLearner, family: str, kind: Kind) -> None:
+    learner, task = make(family, kind)
+    learner.model.eval()
+    stage = make_stage(0, 0, 2, [task], TRAINING, learner.device)
+    rows_of, weights = partial(learner.rows, task), learner.trainable()
+    labels: list[Fisher] = ["sampled", "empirical", *(["exact"] if kind == "sequence" else [])]  # type: ignore[list-item]
+    pairs = [
+        (
+            next(stage_sensitivity(learner, stage, 12)),
+            sensitivity_of_singles(rows_of, stage.examples(task, 12, 1), weights),
+        )
+    ]
+    for of in labels:
+        singles = fisher_of_singles(rows_of, stage.examples(task, 12, 1), weights, of, 0)
+        pairs.append((next(stage_fisher(learner, stage, 12, of)), singles))
+    for found, expected in pairs:
+        largest = max(float(value.norm()) for value in expected.values())
+        for name, value in expected.items():  # some gradients are 0 but for rounding, as those of the keys' biases
+            assert float((found[name] - value).norm()) <= 1e-4 * float(value.norm()) + 1e-7 * largest, name
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_a_family_with_weights_of_no_token_is_measured_one_by_one(
+    make: MakeLearner, family: str, kind: Kind
+) -> None:
+    learner, task = make(family, kind)
+    learner.model.eval()
+    sums = PerExample(learner.trainable().values(), "square")
+    for indices in ([0, 1, 2], [3, 4, 5, 6, 7]):
+        sums.add(partial(learner.rows, task), task.collate(task.train, indices), lambda rows, _: [rows.logits.sin()])
+    assert sums.together == (family != "deberta")  # its embeddings of relative places are all examples'
