@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
+import os
 import pickle
 import shutil
 import signal
 import tempfile
 import time
 from collections import Counter
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from operator import methodcaller
 from pathlib import Path
 from typing import Protocol
 
 from benchmark.beginning import begin
 from benchmark.errors import UserError
-from benchmark.interrupts import SIGNALS
+from benchmark.forking import deaf, workers
 from benchmark.jobs import Job
 from benchmark.output import writing
 from benchmark.progress import Lane, Progress
@@ -259,7 +258,7 @@ class _Slot:
 
     def __init__(self, luggage: _Luggage, settings: tuple[Path, float], lane: Lane) -> None:
         self.luggage, self.settings, self.lane = luggage, settings, lane
-        self.process: SpawnProcess | None = None
+        self.process: BaseProcess | None = None
         self.job: Job | None = None
         self.at = ""
         self.heard = False
@@ -315,15 +314,11 @@ class _Slot:
 
     def _begin(self) -> None:
         self.lane.enter("a process starts")
-        # A fork would copy torch's threads in the middle of what they do.
-        context, luggage = multiprocessing.get_context("spawn"), self.luggage.packed()
+        context, luggage = workers(self.luggage.study.device.type), self.luggage.packed()
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=begin, args=(theirs, luggage, *self.settings))
-        resource_tracker.ensure_running()  # which multiprocessing does otherwise, and then lets all signals through
-        # A Ctrl-C reaches all of a terminal's processes; a child inherits that it hears none, from its first moment.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self.process = context.Process(target=begin, args=(theirs, dict(os.environ), luggage, *self.settings))
         try:
-            self.process.start()
+            with deaf():
+                self.process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()  # so that ours ends when the process does
