@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
@@ -10,6 +11,14 @@ from types import ModuleType
 
 MODULES = ("benchmark.serving", "transformers.models.auto.modeling_auto")
 """What a worker imports before its first job, but for the module of the backbone's own family."""
+SINGLE = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""Keeps libraries from starting threads when they are loaded, since no thread survives a fork. How many threads a
+worker computes with is set there."""
 
 
 class _DieWithParent:
@@ -24,9 +33,7 @@ class _DieWithParent:
 
 
 def _import_all() -> None:
-    # Numerical libraries start their threads when they are loaded, and no thread survives a fork. How many each worker
-    # computes with is set there.
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    os.environ |= SINGLE
     guard = _DieWithParent()
     sys.meta_path.insert(0, guard)
     try:
@@ -37,3 +44,4 @@ def _import_all() -> None:
 
 
 _import_all()
+atexit.register(os._exit, 0)  # tidying all that up would take as long as it took to import; workers end otherwise

@@ -63,8 +63,9 @@ class Several:
 
 
 def workers(process: psutil.Process) -> list[psutil.Process]:
-    """The processes that do jobs for this one."""
-    return [child for child in process.children() if any("spawn_main" in part for part in child.cmdline())]
+    """The processes that do jobs for this one: children of the one that imports for all of them."""
+    servers = [child for child in process.children() if any("forkserver" in part for part in child.cmdline())]
+    return [worker for server in servers for worker in server.children()]
 
 
 def waited_until(true: Callable[[], object], seconds: float = 90.0) -> None:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from benchmark.commands import Commands
-from benchmark.commands.arguments import amount, names, orders, positive, seeds
-from benchmark.console import follows, print_result, say
+from benchmark.commands.arguments import JOBS, amount, names, orders, positive, processes, seeds
+from benchmark.console import follows, launched, print_result, say
 from benchmark.output import check_writable, report
 
 RUNS = Path("results", "runs")
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--limit", type=positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="train N stages at once, each in a process")
+    run.add_argument("--jobs", type=processes, metavar="N", help=JOBS)
     run.add_argument("--threads", type=positive, metavar="N", help="threads a stage trains with; default: the cores")
     run.add_argument("--accumulate", type=positive, default=1, metavar="N", help="cut every batch into N parts")
     run.add_argument(
@@ -71,6 +71,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmark.forking import begin_early
+
+    if (options.jobs or 1) > 1 and options.executor == "local" and not options.dry_run and not launched():
+        begin_early(options.device)  # it imports while this process does
+
     from benchmark.suite import Overrides, load_suites
 
     settings = [*options.settings, *([f"eval_every={options.eval_every}"] if options.eval_every else [])]
