@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from operator import methodcaller
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmark.beginning import begin
 from benchmark.errors import UserError
@@ -26,6 +26,7 @@ from benchmark.progress import Lane, Progress
 from benchmark.serving import TELL_SECONDS
 from benchmark.study import Study
 from benchmark.worker import Failed, Never, Outcome, Stop, Worker
+from tasks.base import Split
 
 TRIES = 3
 """How often a job is begun before its process's death is its own fault."""
@@ -238,13 +239,21 @@ class _Luggage:
             with writing(Path(tempfile.gettempdir())):
                 self.file = Path(tempfile.mkdtemp(prefix="retain-")) / "study"
                 with self.file.open("wb") as file:
-                    pickle.dump(self.study, file, pickle.HIGHEST_PROTOCOL)
+                    _Packer(file, pickle.HIGHEST_PROTOCOL).dump(self.study)
         return self.file
 
     def close(self) -> None:
         if self.file is not None:
             shutil.rmtree(self.file.parent, ignore_errors=True)
             self.file = None
+
+
+class _Packer(pickle.Pickler):
+    """Packs for processes of this machine, which see the files of encoded texts that this one does."""
+
+    def reducer_override(self, packed: object) -> Any:
+        """Of a split that it knows where its features lie; of all else what it is packed as elsewhere."""
+        return packed.by_path() if isinstance(packed, Split) else NotImplemented
 
 
 class _Slot:
