@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -58,16 +58,16 @@ class Wish:
     Attributes:
         jobs: Processes; None leaves it to `divide`.
         threads: Of each; None likewise.
-        cores: Threads that torch would train with if nothing were said.
         local: Whether the processes are this machine's, rather than Ray's.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        cores: Threads that torch would train with if nothing were said.
     """
 
     jobs: int | None
     threads: int | None
-    cores: int
     local: bool
     device: str
+    cores: int = field(default_factory=torch.get_num_threads)
 
 
 def divide(suite: Suite, wish: Wish, repeated: int = 1) -> Division:
@@ -94,7 +94,7 @@ def divide(suite: Suite, wish: Wish, repeated: int = 1) -> Division:
 
 def forks(suites: Sequence[Suite], wish: Wish) -> bool:
     """Whether any of these suites is run by several processes of this machine."""
-    return wish.local and any(divide(suite, wish).jobs > 1 for suite in suites)
+    return wish.local and not launched() and any(divide(suite, wish).jobs > 1 for suite in suites)
 
 
 def _on_cpu(device: str) -> bool:

@@ -71,7 +71,7 @@ class Launch:
     @property
     def wish(self) -> Wish:
         """What is said of how the cores are divided."""
-        return Wish(self.jobs, self.threads, self.cores, self.executor == "local", self.device)
+        return Wish(self.jobs, self.threads, self.executor == "local", self.device, self.cores)
 
     @property
     def checkpoint_seconds(self) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmark.commands import Commands
 from benchmark.commands.arguments import JOBS, amount, names, orders, positive, processes, seeds
-from benchmark.console import follows, launched, print_result, say
+from benchmark.console import follows, print_result, say
 from benchmark.output import check_writable, report
 
 RUNS = Path("results", "runs")
@@ -71,11 +71,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmark.division import Wish, forks
     from benchmark.forking import begin_early
-
-    if (options.jobs or 1) > 1 and options.executor == "local" and not options.dry_run and not launched():
-        begin_early(options.device)  # it imports while this process does
-
     from benchmark.suite import Overrides, load_suites
 
     settings = [*options.settings, *([f"eval_every={options.eval_every}"] if options.eval_every else [])]
@@ -84,6 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     folder = options.out or RUNS / suites[0].name
     if not follows():
         check_writable(folder)
+    wish = Wish(options.jobs, options.threads, options.executor == "local", options.device)
+    if forks(suites, wish) and not options.dry_run:
+        begin_early(options.device)  # it imports while this process does what comes now
 
     from benchmark.launch import Launch, run_suites
     from benchmark.plan import plan_suites
