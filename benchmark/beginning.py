@@ -8,14 +8,19 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmark.interrupts import SIGNALS
 
 
-def begin(pipe: Connection, luggage: Path, folder: Path, checkpoint_seconds: float) -> None:
-    """What a process does from its beginning to its end."""
+def begin(
+    pipe: Connection, environment: Mapping[str, str], luggage: Path, folder: Path, checkpoint_seconds: float
+) -> None:
+    """What a process does from its beginning to its end, with the environment of the main one."""
+    os.environ.clear()
+    os.environ |= environment
     threading.Thread(target=_die_with_parent, args=(luggage,), daemon=True).start()
     for number in SIGNALS:  # the main process asks
         signal.signal(number, signal.SIG_IGN)

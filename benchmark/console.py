@@ -42,3 +42,8 @@ def complain(text: str) -> None:
 def follows() -> bool:
     """Whether this is one of several processes that train one model, and not the main one: that speaks and writes."""
     return next((os.environ[name] for name in RANKS if name in os.environ), "0") != "0"
+
+
+def launched() -> bool:
+    """Whether a launcher has started this process, perhaps as one of several that train one model."""
+    return any(name in os.environ for name in RANKS)

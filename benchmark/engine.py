@@ -190,7 +190,7 @@ class Work:
             job
             for job in self.todo.values()
             if job.key not in self.running
-            and job.parent not in self.todo
+            and not self.graph.waits(job, self.todo)
             and self.busy.get(job.key, 0.0) <= time.monotonic()
         ]
         if self.executor.parallel:  # the longest way first, so that no long run is left alone at the end

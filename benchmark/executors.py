@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
+import os
 import pickle
 import shutil
 import signal
 import tempfile
 import time
 from collections import Counter
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from operator import methodcaller
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmark.beginning import begin
 from benchmark.errors import UserError
-from benchmark.interrupts import SIGNALS
+from benchmark.forking import deaf, workers
 from benchmark.jobs import Job
 from benchmark.output import writing
 from benchmark.progress import Lane, Progress
 from benchmark.serving import TELL_SECONDS
 from benchmark.study import Study
 from benchmark.worker import Failed, Never, Outcome, Stop, Worker
+from tasks.base import Split
 
 TRIES = 3
 """How often a job is begun before its process's death is its own fault."""
@@ -239,13 +239,21 @@ class _Luggage:
             with writing(Path(tempfile.gettempdir())):
                 self.file = Path(tempfile.mkdtemp(prefix="retain-")) / "study"
                 with self.file.open("wb") as file:
-                    pickle.dump(self.study, file, pickle.HIGHEST_PROTOCOL)
+                    _Packer(file, pickle.HIGHEST_PROTOCOL).dump(self.study)
         return self.file
 
     def close(self) -> None:
         if self.file is not None:
             shutil.rmtree(self.file.parent, ignore_errors=True)
             self.file = None
+
+
+class _Packer(pickle.Pickler):
+    """Packs for processes of this machine, which see the files of encoded texts that this one does."""
+
+    def reducer_override(self, packed: object) -> Any:
+        """Of a split that it knows where its features lie; of all else what it is packed as elsewhere."""
+        return packed.by_path() if isinstance(packed, Split) else NotImplemented
 
 
 class _Slot:
@@ -259,7 +267,7 @@ class _Slot:
 
     def __init__(self, luggage: _Luggage, settings: tuple[Path, float], lane: Lane) -> None:
         self.luggage, self.settings, self.lane = luggage, settings, lane
-        self.process: SpawnProcess | None = None
+        self.process: BaseProcess | None = None
         self.job: Job | None = None
         self.at = ""
         self.heard = False
@@ -315,15 +323,11 @@ class _Slot:
 
     def _begin(self) -> None:
         self.lane.enter("a process starts")
-        # A fork would copy torch's threads in the middle of what they do.
-        context, luggage = multiprocessing.get_context("spawn"), self.luggage.packed()
+        context, luggage = workers(self.luggage.study.device.type), self.luggage.packed()
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=begin, args=(theirs, luggage, *self.settings))
-        resource_tracker.ensure_running()  # which multiprocessing does otherwise, and then lets all signals through
-        # A Ctrl-C reaches all of a terminal's processes; a child inherits that it hears none, from its first moment.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self.process = context.Process(target=begin, args=(theirs, dict(os.environ), luggage, *self.settings))
         try:
-            self.process.start()
+            with deaf():
+                self.process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()  # so that ours ends when the process does

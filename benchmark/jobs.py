@@ -82,6 +82,10 @@ class Graph:
             return False
         return not job.measured or self.row(job) is not None
 
+    def waits(self, job: Job, todo: Mapping[str, Job]) -> bool:
+        """Whether the step before a job is to be done first. The start is not: all that is done of it is measuring."""
+        return job.place > 1 and job.parent in todo
+
     def readable(self, job: Job) -> bool:
         """Whether another step can go on from this one without doing it again."""
         saved = self.saved(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -14,9 +14,11 @@ from typing import Literal
 
 import torch
 
+from benchmark.division import Wish, divide
 from benchmark.engine import Engine, Keep
 from benchmark.errors import UserError
 from benchmark.executors import Executor, InProcess, Processes
+from benchmark.forking import begin_early
 from benchmark.interrupts import Interrupts
 from benchmark.needs import fetch_needed
 from benchmark.progress import Progress
@@ -39,7 +41,7 @@ class Launch:
     Attributes:
         folder: Where records go.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        jobs: Processes that work on different stages.
+        jobs: Processes that work on different stages; None leaves the choice to `benchmark.division`.
         threads: That each trains with; None shares the cores among them.
         accumulation: Parts that every batch is cut into.
         keep: Which weights stay.
@@ -49,11 +51,12 @@ class Launch:
         stage_gpus: That Ray sets aside for each stage.
         stage_memory: Gigabytes that Ray sets aside for each stage; 0 leaves it to Ray.
         track: Tracker that new records are sent to; empty for none.
+        cores: Threads that torch trains with when nothing is said: asked once, since opening a study may change it.
     """
 
     folder: Path
     device: str = "auto"
-    jobs: int = 1
+    jobs: int | None = None
     threads: int | None = None
     accumulation: int = 1
     keep: Keep = "none"
@@ -63,6 +66,12 @@ class Launch:
     stage_gpus: float = 0.0
     stage_memory: float = 0.0
     track: str = ""
+    cores: int = field(default_factory=torch.get_num_threads)
+
+    @property
+    def wish(self) -> Wish:
+        """What is said of how the cores are divided."""
+        return Wish(self.jobs, self.threads, self.executor == "local", self.device, self.cores)
 
     @property
     def checkpoint_seconds(self) -> float:
@@ -106,7 +115,25 @@ def run_suite(suite: Suite, launch: Launch, say: Say, last: bool = True) -> list
         KeyboardInterrupt: a signal came, whose number is its argument; what was done is kept.
     """
     _check(launch)
+    launch = settled(launch, suite, say)
     return run_study(open_launched(suite, launch, say), launch, say, last)
+
+
+def settled(launch: Launch, suite: Suite, say: Say, repeated: int = 1) -> Launch:
+    """A launch with the numbers of processes and threads settled for a suite, workers on their way if there are any.
+
+    Args:
+        launch: As the user wants it.
+        suite: What is run.
+        say: Is told if the choice was not the user's.
+        repeated: How often each of the suite's runs is trained, in another way each time.
+    """
+    chosen = divide(suite, launch.wish, repeated)
+    if launch.jobs is None and chosen.jobs > 1:
+        say(str(chosen))
+    if launch.executor == "local" and chosen.jobs > 1:
+        begin_early(launch.device)
+    return replace(launch, jobs=chosen.jobs, threads=chosen.threads)
 
 
 def run_study(study: Study, launch: Launch, say: Say, last: bool = True) -> list[Run]:
@@ -116,7 +143,7 @@ def run_study(study: Study, launch: Launch, say: Say, last: bool = True) -> list
         UserError: something can't be read or written, or does not fit together.
         KeyboardInterrupt: a signal came, whose number is its argument; what was done is kept.
     """
-    if study.team.count > 1 and (launch.jobs > 1 or launch.executor != "local"):
+    if study.team.count > 1 and ((launch.jobs or 1) > 1 or launch.executor != "local"):
         raise UserError("--jobs and --executor train several models at once, accelerate launch one together: use one")
     with Progress(stream=None if study.team.main else StringIO()) as progress, Interrupts(progress.say) as interrupts:
         try:
@@ -142,7 +169,7 @@ def _announce(suite: Suite, launch: Launch, say: Say) -> None:
 
 def _check(launch: Launch) -> None:
     """Refuses what does not fit together, and what needs a package that is not installed."""
-    if launch.executor == "ray" and launch.jobs > 1:
+    if launch.executor == "ray" and (launch.jobs or 1) > 1:
         raise UserError("--jobs counts processes of this machine; with --executor ray, as many stages run as fit")
     if launch.executor == "local" and (launch.address or launch.stage_gpus or launch.stage_memory):
         raise UserError("--address, --stage-gpus and --stage-memory are for --executor ray")
@@ -169,9 +196,7 @@ def open_launched(suite: Suite, launch: Launch, say: Say) -> Study:
     Raises:
         UserError: something can't be fetched, loaded or read.
     """
-    threads = launch.threads
-    if threads is None and launch.jobs > 1:
-        threads = max(1, torch.get_num_threads() // launch.jobs)
+    threads = divide(suite, launch.wish).threads
     return open_study(suite, launch.device, say, threads, launch.accumulation)
 
 
@@ -195,8 +220,8 @@ def _executor(study: Study, launch: Launch, progress: Progress, interrupts: Inte
 
         resources = Resources(launch.address, launch.stage_gpus, int(launch.stage_memory * 2**30))
         return RayTasks(study, launch.folder, progress, resources, launch.checkpoint_seconds)
-    if launch.jobs > 1:
-        return Processes(study, launch.folder, progress, launch.jobs, launch.checkpoint_seconds, interrupts)
+    if (jobs := launch.jobs or 1) > 1:
+        return Processes(study, launch.folder, progress, jobs, launch.checkpoint_seconds, interrupts)
     folder, kind = launch.folder / "stages", InProcess
     store = Store(folder, progress.say)
     if study.team.count > 1:

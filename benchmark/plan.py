@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchmark.division import divide
 from benchmark.engine import Engine
 from benchmark.estimate import estimate
 from benchmark.launch import Launch, open_launched
@@ -31,9 +32,11 @@ def plan_suite(suite: Suite, launch: Launch, say: Say) -> str:
     Raises:
         UserError: something can't be fetched, loaded or read.
     """
+    chosen = divide(suite, launch.wish)
     study = open_launched(suite, launch, say)
     with Progress() as progress:
-        return plan_study(study, Engine(study, launch.folder, progress, launch.keep))
+        planned = plan_study(study, Engine(study, launch.folder, progress, launch.keep))
+    return planned if launch.jobs is not None or chosen.jobs == 1 else f"{planned}\n{chosen}"
 
 
 def plan_study(study: Study, engine: Engine) -> str:

@@ -84,10 +84,23 @@ def work(pipe: Connection, luggage: Path, folder: Path, checkpoint_seconds: floa
     """Does jobs as they come, until something comes that is none."""
     teller, stopping = Teller(pipe.send), _Asked(pipe)
     try:
-        with luggage.open("rb") as file:
-            study: Study = pickle.load(file)
+        study = _unpacked(luggage)
         worker = Worker(study, Store(folder, teller.say), teller, stopping, checkpoint_seconds)
         while isinstance(job := pipe.recv(), Job):
             pipe.send(Halted() if stopping.asked() else worker.do(job))
     except UserError as error:
         pipe.send(error)
+
+
+def _unpacked(luggage: Path) -> Study:
+    """The study.
+
+    Raises:
+        UserError: it does not fit this process, or a file that it speaks of is gone.
+    """
+    with luggage.open("rb") as file:
+        try:
+            study: Study = pickle.load(file)
+        except FileNotFoundError as error:
+            raise UserError(f"encoded texts are gone ({error}): the same command makes them again") from error
+    return study

@@ -21,6 +21,7 @@ from benchmark import provenance
 from benchmark.allocator import keep_freed_memory
 from benchmark.backbone import Backbone, Model, layer_names, load_backbone
 from benchmark.errors import UserError
+from benchmark.fetch import cache_folder
 from benchmark.needs import backbone_folder, hub_commits, locate, needed_archives
 from benchmark.objectives import with_pretrained_head
 from benchmark.own_files import file_hashes
@@ -31,6 +32,7 @@ from benchmark.team import Team
 from results.record import Provenance, TaskInfo
 from strategies.base import Training
 from tasks.base import Task
+from tasks.kept import Kept
 from tasks.prepare import Sizes, prepare, untrained_labels
 from tasks.probes.base import Probe
 from tasks.probes.prepare import prepare_probe
@@ -147,12 +149,14 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         folder = backbone_folder(suite.backbone, say)
     backbone, suite = with_pretrained_head(load_backbone(suite.backbone, folder), folder, suite, say)
     pretraining = None if backbone.pretrained_head is None else backbone.pretrained_head.about
+    kept = Kept(cache_folder() / "encoded", backbone.settings_sha256, say)
     try:
         tasks = []
         for plan in suite.tasks:
             sizes = Sizes(plan.train_examples, plan.test_examples, plan.max_length)
-            tasks.append(prepare(plan.spec, _read(plan.spec.source, located), backbone.tokenizer, sizes, pretraining))
-        probes = [prepare_probe(spec, _read(spec.source, located), backbone.tokenizer) for spec in suite.probes]
+            splits = _read(plan.spec.source, located)
+            tasks.append(prepare(plan.spec, splits, backbone.tokenizer, sizes, pretraining, kept))
+        probes = [prepare_probe(spec, _read(spec.source, located), backbone.tokenizer, kept) for spec in suite.probes]
     except (SourceError, TaskError) as error:
         raise UserError(str(error)) from error
     _refuse_trained(probes, tasks)

@@ -21,8 +21,8 @@ def used_tokens(tasks: Sequence[Task]) -> Tensor:
     """The tokens of all training texts, and padding: sorted, each once."""
     used = [np.asarray([task.pad["input_ids"] for task in tasks])]
     for task in tasks:
-        used += [np.unique(np.concatenate([np.asarray(ids) for ids in task.train.features["input_ids"]]))]
-    return torch.from_numpy(np.unique(np.concatenate(used)))
+        used += [np.unique(task.train.column("input_ids").used)]
+    return torch.from_numpy(np.unique(np.concatenate(used)).astype(np.int64))
 
 
 class UsedRows:

@@ -202,7 +202,8 @@ class Walk:
     def _bring(self, place: int, locked: bool = False) -> Learner:
         """The learner as it is after a step: as it stands, from the disk, or by doing the steps up to there again."""
         if not self._is_at(place):
-            with contextlib.nullcontext() if locked else self.store.shelf.lock(self.nodes[place].key, wait=True):
+            free = locked or place == 0  # of the start nothing is kept: who measures it holds nobody up
+            with contextlib.nullcontext() if free else self.store.shelf.lock(self.nodes[place].key, wait=True):
                 if not self._read(place):
                     self._do(place)
         assert self.worker.learner is not None

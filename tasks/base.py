@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from tasks.columns import Column, column_of, in_memory
 from tasks.sources.archive import Archive
 from tasks.sources.base import SourceError, Splits
 from tasks.spec import Objective, TaskError, TaskSpec
@@ -95,6 +97,24 @@ class Split:
     lengths: NDArray[Any]
     truncated: float
     sha256: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels with all that it holds; `by_path` is for those who see the same files."""
+        return Split, (self.examples, in_memory(self.features), self.lengths, self.truncated, self.sha256)
+
+    def by_path(self) -> tuple[Any, ...]:
+        """The same, but of features that lie in a file it is told where."""
+        return Split, (self.examples, self.features, self.lengths, self.truncated, self.sha256)
+
+    def column(self, name: str) -> Column:
+        """A column of the features as flat numbers."""
+        if name not in self._columns:
+            self._columns[name] = column_of(self.features, name)
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -230,15 +250,12 @@ class Task(ABC):
 
     def collate(self, split: Split, indices: Sequence[int]) -> Batch:
         """Pads the features at these positions into one batch."""
-        columns = split.features[list(indices)]
-        inputs = {
-            name: pad_sequence([torch.tensor(row) for row in columns[name]], batch_first=True, padding_value=value)
-            for name, value in self.pad.items()
-        }
-        longest = inputs["input_ids"].shape[1]
-        lengths = torch.tensor([len(row) for row in columns["input_ids"]])
-        inputs["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
-        labels, allowed = self.pad_labels(columns, longest)
+        places = np.asarray(indices, dtype=np.int64)
+        lengths = split.lengths[places]
+        longest = int(lengths.max())
+        inputs = {name: split.column(name).padded(places, value, longest) for name, value in self.pad.items()}
+        inputs["attention_mask"] = torch.from_numpy((np.arange(longest) < lengths[:, None]).astype(np.int64))
+        labels, allowed = self.pad_labels(split, places, longest)
         return Batch(inputs, labels, allowed, torch.tensor(list(indices)))
 
     def unlabelled(self, batch: Batch) -> Batch:
@@ -286,9 +303,9 @@ class Task(ABC):
         """The labels of a batch from those of its examples."""
         return torch.stack(labels)
 
-    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
-        """Labels of a batch as a tensor, and where choices are allowed (spans only)."""
-        return torch.tensor(columns["labels"]), None
+    def pad_labels(self, split: Split, places: NDArray[np.int64], longest: int) -> tuple[Tensor, Tensor | None]:
+        """Labels of the features at these places, and where choices are allowed (spans only)."""
+        return torch.from_numpy(split.column("labels").values[places]), None
 
 
 class _Hidden:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tasks.base import IGNORED, Batch, Rows, Task
+from tasks.base import IGNORED, Batch, Rows, Split, Task
 
 
 class PerTokenTask(Task):
@@ -20,12 +19,9 @@ class PerTokenTask(Task):
         """One a token."""
         return int(self.train.lengths.max())
 
-    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
+    def pad_labels(self, split: Split, places: NDArray[np.int64], longest: int) -> tuple[Tensor, Tensor | None]:
         """(B, L), padded with `IGNORED`."""
-        labels = torch.full((len(columns["labels"]), longest), IGNORED)
-        for row, values in enumerate(columns["labels"]):
-            labels[row, : len(values)] = torch.tensor(values)
-        return labels, None
+        return split.column("labels").padded(places, IGNORED, longest), None
 
     def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """Every token is asked about."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -15,7 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.base import Pretraining, Split, Task, input_names
 from tasks.causal import CausalTask
+from tasks.columns import column_of
 from tasks.holdout import train_and_scored
+from tasks.kept import Kept
 from tasks.sequence import SequenceTask
 from tasks.span import SpanTask
 from tasks.spec import TaskError, TaskSpec
@@ -51,10 +53,19 @@ def prepare(
     tokenizer: PreTrainedTokenizerBase,
     sizes: Sizes,
     pretraining: Pretraining | None = None,
+    kept: Kept | None = None,
 ) -> Task:
     """Chooses, hashes and encodes the examples of a task.
 
     Which examples a limit keeps is decided by the hash of their content: the same for every run, seed and order.
+
+    Args:
+        spec: The catalogue entry.
+        splits: What its source holds.
+        tokenizer: Of the backbone.
+        sizes: How much of it is used.
+        pretraining: The head that the backbone was pretrained with.
+        kept: Where features lie that were encoded before; None encodes into memory.
 
     Raises:
         TaskError: a split is missing or empty, an example's label is not among the task's, a text is longer than the
@@ -68,7 +79,7 @@ def prepare(
     for name, rows, limit in (("train", train, sizes.train_examples), (spec.scored, scored, sizes.test_examples)):
         if not rows:
             raise TaskError(f"{spec.name}: the {name} split is empty; check the task's source")
-        encoded[name] = _encode(kind, spec, choose(rows, limit), tokenizer, sizes.max_length)
+        encoded[name] = _encode(kind, spec, choose(rows, limit), tokenizer, sizes.max_length, kept)
     pad = dict.fromkeys(input_names(tokenizer), 0) | {"input_ids": tokenizer.pad_token_id}
     return kind(spec, encoded["train"], encoded[spec.scored], pad, pretraining)
 
@@ -118,9 +129,36 @@ def _encode(
     rows: list[Mapping[str, object]],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    kept: Kept | None,
 ) -> Split:
     sha256 = rows_sha256(rows)
     examples = Dataset.from_list([{**row, "example": position} for position, row in enumerate(rows)])
+    name = "" if kept is None else kept.name(spec, sha256, tokenizer, max_length)
+    found = None if kept is None else kept.find(name)
+    features = found or _features(kind, spec, examples, sha256, tokenizer, max_length)
+    if len(features) == 0:
+        raise TaskError(f"{spec.name}: no example has any text; check the task's source")
+    if kept is not None and found is None:
+        features = kept.keep(name, features)
+    split = Split(examples, features, column_of(features, "input_ids").lengths, 0.0, sha256)
+    if split.lengths.max() > tokenizer.model_max_length:
+        raise TaskError(
+            f"{spec.name}: the backbone reads at most {tokenizer.model_max_length} tokens, but a text has "
+            f"{split.lengths.max()}; lower max_length"
+        )
+    cut = np.unique(split.column("example").values[split.column("cut").values])
+    return replace(split, truncated=len(cut) / len(examples))
+
+
+def _features(
+    kind: type[Task],
+    spec: TaskSpec,
+    examples: Dataset,
+    sha256: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> Dataset:
+    """The examples, encoded into memory."""
 
     def encode(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         return kind.encode(spec, batch, tokenizer, max_length)
@@ -128,7 +166,7 @@ def _encode(
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        features = examples.map(
+        return examples.map(
             encode,
             batched=True,
             keep_in_memory=True,
@@ -138,13 +176,3 @@ def _encode(
     finally:
         if shown:
             datasets.enable_progress_bars()
-    if len(features) == 0:
-        raise TaskError(f"{spec.name}: no example has any text; check the task's source")
-    cut = {example for example, was_cut in zip(features["example"], features["cut"], strict=True) if was_cut}
-    lengths = np.array([len(ids) for ids in features["input_ids"]])
-    if lengths.max() > tokenizer.model_max_length:
-        raise TaskError(
-            f"{spec.name}: the backbone reads at most {tokenizer.model_max_length} tokens, but a text has "
-            f"{lengths.max()}; lower max_length"
-        )
-    return Split(examples, features, lengths, len(cut) / len(examples), sha256)

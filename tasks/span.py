@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tasks.base import Batch, Rows, Task, input_names
+from tasks.base import Batch, Rows, Split, Task, input_names
 from tasks.metrics import compute
 from tasks.spec import TaskError, TaskSpec
 
@@ -86,14 +88,11 @@ class SpanTask(Task):
             features["cut"].append(cut[owner])
         return features
 
-    def pad_labels(self, columns: Mapping[str, list[Any]], longest: int) -> tuple[Tensor, Tensor | None]:
+    def pad_labels(self, split: Split, places: NDArray[np.int64], longest: int) -> tuple[Tensor, Tensor | None]:
         """(B, 2) positions of start and end, and (B, L) where they may be: the passage and the first token."""
-        labels = torch.tensor(columns["labels"])
-        allowed = torch.zeros(len(labels), longest, dtype=torch.bool)
-        for row, starts in enumerate(columns["span_start"]):
-            allowed[row, : len(starts)] = torch.tensor(starts) >= 0
+        allowed = split.column("span_start").padded(places, -1, longest) >= 0
         allowed[:, 0] = True
-        return labels, allowed
+        return split.column("labels").padded(places, 0, 2), allowed
 
     def made_up_labels(self, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """Every token may start and end an answer."""

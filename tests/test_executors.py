@@ -68,7 +68,7 @@ class Stand(threading.Thread):
         # The other end as the main process has it is closed there, as after a real start.
         pipe = Connection(os.dup(arguments[0].fileno()))
         super().__init__(daemon=True)
-        self.arguments, self.pipe, self.ours = arguments[1:], pipe, ours
+        self.arguments, self.pipe, self.ours = arguments[2:], pipe, ours  # the second is the environment
         self.exitcode: int | None = None
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ def office(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     def open_(does: Callable[[Job], Outcome] = lambda job: Done(), count: int = 2, **options: Any) -> Office:
         notes: list[tuple[str, int]] = []
         threads, said = Threads(), StringIO()
-        monkeypatch.setattr("benchmark.executors.multiprocessing.get_context", lambda kind: threads)
+        monkeypatch.setattr("benchmark.executors.workers", lambda device: threads)
         monkeypatch.setattr("benchmark.serving.Worker", lambda study, store, lane, *more: Clerk(lane, notes, does))
         processes = Processes(opened(suite, "naive"), tmp_path, Progress(stream=said), count, **options)
         offices.append(Office(processes, threads, notes, said))

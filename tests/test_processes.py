@@ -63,8 +63,12 @@ class Several:
 
 
 def workers(process: psutil.Process) -> list[psutil.Process]:
-    """The processes that do jobs for this one."""
-    return [child for child in process.children() if any("spawn_main" in part for part in child.cmdline())]
+    """The processes that do jobs for this one: children of the one that imports for all of them."""
+    found = []
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # git, say, which has just ended
+            found += child.children() if any("forkserver" in part for part in child.cmdline()) else []
+    return found
 
 
 def waited_until(true: Callable[[], object], seconds: float = 90.0) -> None:

@@ -315,6 +315,7 @@ def test_one_process_of_several_trains_no_jobs_beside_each_other(
     study = open_calm(["naive"])
     several = copy.copy(study)
     object.__setattr__(several, "team", member(study.team, 0, 2))
+    monkeypatch.setattr("benchmark.forking.workers", lambda device: None)
     monkeypatch.setattr("benchmark.launch.open_launched", lambda *_: several)
     out = tmp_path / "out"
     code, _, said = caller(capsys)("run", tmp_path / "calm.yaml", "--jobs", 2, "--out", out, "--device", "cpu")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+JOBS = "train N stages at once, each in a process, or auto; default: auto, several for a small backbone on a CPU"
+"""Help of ``--jobs``."""
+
 
 def names(text: str) -> list[str]:
     """Names, each once: ``naive,ewc``."""
@@ -31,6 +34,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' should be a whole number of at least 1")
     return int(text)
+
+
+def processes(text: str) -> int | None:
+    """A whole number of at least 1, or ``auto``, which is None."""
+    return None if text == "auto" else positive(text)
 
 
 def whole(text: str) -> int:

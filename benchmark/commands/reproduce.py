@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands import Commands
-from benchmark.commands.arguments import positive, seeds
+from benchmark.commands.arguments import JOBS, positive, processes, seeds
 from benchmark.commands.run import RUNS
 from benchmark.console import follows, print_result, say
 from benchmark.errors import UserError
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     one.add_argument("--seeds", type=seeds, metavar="0,1", help="with --run; default: the suite's")
     one.add_argument("--limit", type=positive, metavar="N", help="with --run: at most N examples of each split")
     one.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="with --run; default: auto")
-    one.add_argument("--jobs", type=positive, metavar="N", help="with --run: train N stages at once; default: 1")
+    one.add_argument("--jobs", type=processes, metavar="N", help=f"with --run: {JOBS}")
     one.add_argument("--threads", type=positive, metavar="N", help="with --run: threads a stage trains with")
     one.add_argument("--dry-run", action="store_true", help="only say what --run would train")
     one.add_argument(
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace, paper: Paper) -> int:
     from benchmark.reproduce import Wish, plan_paper, run_paper
 
     wish = Wish(options.seeds, options.limit, options.as_published)
-    launch = Launch(folder, options.device or "auto", options.jobs or 1, options.threads)
+    launch = Launch(folder, options.device or "auto", options.jobs, options.threads)
     if options.dry_run:
         for planned in plan_paper(paper, wish, launch, say):
             print_result(planned)

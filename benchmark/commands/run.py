@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.commands import Commands
-from benchmark.commands.arguments import amount, names, orders, positive, seeds
+from benchmark.commands.arguments import JOBS, amount, names, orders, positive, processes, seeds
 from benchmark.console import follows, print_result, say
 from benchmark.output import check_writable, report
 
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--limit", type=positive, metavar="N", help="at most N examples of each split of each task")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="train N stages at once, each in a process")
+    run.add_argument("--jobs", type=processes, metavar="N", help=JOBS)
     run.add_argument("--threads", type=positive, metavar="N", help="threads a stage trains with; default: the cores")
     run.add_argument("--accumulate", type=positive, default=1, metavar="N", help="cut every batch into N parts")
     run.add_argument(
@@ -71,6 +71,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from benchmark.division import Wish, forks
+    from benchmark.forking import begin_early
     from benchmark.suite import Overrides, load_suites
 
     settings = [*options.settings, *([f"eval_every={options.eval_every}"] if options.eval_every else [])]
@@ -79,6 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     folder = options.out or RUNS / suites[0].name
     if not follows():
         check_writable(folder)
+    wish = Wish(options.jobs, options.threads, options.executor == "local", options.device)
+    if forks(suites, wish) and not options.dry_run:
+        begin_early(options.device)  # it imports while this process does what comes now
 
     from benchmark.launch import Launch, run_suites
     from benchmark.plan import plan_suites

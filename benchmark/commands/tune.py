@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark.commands import Commands
-from benchmark.commands.arguments import amount, names, positive, seeds, whole
+from benchmark.commands.arguments import JOBS, amount, names, positive, processes, seeds, whole
 from benchmark.commands.run import RUNS
 from benchmark.console import print_result, say
 from benchmark.errors import UserError
@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
     tune.add_argument("--backbone", metavar="A", help="a known name, a local folder, or a hub id (org/name)")
     tune.add_argument("--limit", type=positive, metavar="N", help="at most N examples of each split of each task")
     tune.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    tune.add_argument("--jobs", type=positive, default=1, metavar="N", help="train N stages at once, each in a process")
+    tune.add_argument("--jobs", type=processes, metavar="N", help=JOBS)
     tune.add_argument("--threads", type=positive, metavar="N", help="threads a stage trains with; default: the cores")
     tune.add_argument("--checkpoint-minutes", type=amount, default=10.0, metavar="M", help="as for retain run")
     tune.add_argument("--out", type=Path, metavar="DIR", help=f"where everything goes; default: {RUNS}/SUITE-tuned")

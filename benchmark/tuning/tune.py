@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.launch import Launch, open_launched, run_study
+from benchmark.launch import Launch, open_launched, run_study, settled
 from benchmark.needs import fetch_needed
 from benchmark.output import writing
 from benchmark.study import Say, Study
@@ -88,13 +88,14 @@ def tune(draft: Draft, wanted: Search, launch: Launch, say: Say) -> Outcome:
     start = beginning(draft, suite, wanted.tasks or default_tasks(len(suite.stream.tasks)), seeds)
     seen = on_validation(only(start))
     fetch_needed(suite, say)  # so that what can't be had is said before hours of search; nothing of it is read yet
-    study = open_launched(seen, launch, say)
+    of_trials = settled(launch, seen, say, wanted.budget.trials)
+    study = open_launched(seen, of_trials, say)
     if study.team.count > 1:
         raise UserError("retain tune trains each model in one process: start it without accelerate launch")
     searched = {cell.strategy.name: searched[cell.strategy.name] for cell in study.suite.cells}
     draft = draft.changed(strategies={name: draft.file.strategies[name] for name in searched})
     _announce(searched, wanted.budget, study, seeds, len(suite.stream.tasks), say)
-    trial_launch = replace(launch, folder=launch.folder / TRIALS, keep="none", track="")
+    trial_launch = replace(of_trials, folder=launch.folder / TRIALS, keep="none", track="")
     trials = search(
         study, start, searched, wanted.budget, lambda one: run_study(one, trial_launch, say, last=False), say
     )
@@ -170,6 +171,7 @@ def _write(
 def _run_whole(draft: Draft, tuned: Sequence[Draft], launch: Launch, say: Say) -> tuple[list[Run], list[Run]]:
     """The runs of the whole stream, as given and as tuned: those that train alike at once, for what they share."""
     suites = [only(one) for one in (draft, *tuned)]
+    launch = settled(launch, suites[0], say, len(suites))
     study = open_launched(suites[0], launch, say)
     alike: dict[Training, list[Cell]] = {}
     for suite in suites:

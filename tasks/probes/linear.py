@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tasks.base import Split, Task
+from tasks.kept import Kept
 from tasks.prepare import Sizes, prepare
 from tasks.probes.base import Probe, Reader, texts_in
 from tasks.spec import LinearSpec, TaskError
@@ -111,7 +112,10 @@ def features(reader: Reader, task: Task, split: Split) -> Tensor:
 
 
 def prepare_linear(
-    spec: LinearSpec, splits: Mapping[str, Sequence[Mapping[str, object]]], tokenizer: PreTrainedTokenizerBase
+    spec: LinearSpec,
+    splits: Mapping[str, Sequence[Mapping[str, object]]],
+    tokenizer: PreTrainedTokenizerBase,
+    kept: Kept | None = None,
 ) -> LinearProbe:
     """Chooses and encodes the examples of the held-out task.
 
@@ -125,7 +129,8 @@ def prepare_linear(
             found = len(splits.get(name, ()))
             raise TaskError(f"{spec.name}: {found} {name} examples of {spec.task.name} are there, {wanted} are needed")
     length = min(spec.max_length, tokenizer.model_max_length)
-    task = prepare(spec.task, splits, tokenizer, Sizes(spec.train_examples, spec.test_examples, length))
+    sizes = Sizes(spec.train_examples, spec.test_examples, length)
+    task = prepare(spec.task, splits, tokenizer, sizes, kept=kept)
     return LinearProbe(spec.name, _both(task), task, spec.penalties)
 
 

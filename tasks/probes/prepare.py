@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from tasks.kept import Kept
 from tasks.probes.base import Probe
 from tasks.probes.language import prepare_causal, prepare_masked
 from tasks.probes.linear import prepare_linear
@@ -14,7 +15,10 @@ from tasks.spec import CausalLMSpec, LinearSpec, MaskedLMSpec, ProbeSpec, Retrie
 
 
 def prepare_probe(
-    spec: ProbeSpec, splits: Mapping[str, Sequence[Mapping[str, object]]], tokenizer: PreTrainedTokenizerBase
+    spec: ProbeSpec,
+    splits: Mapping[str, Sequence[Mapping[str, object]]],
+    tokenizer: PreTrainedTokenizerBase,
+    kept: Kept | None = None,
 ) -> Probe:
     """The probe that a catalogue entry describes.
 
@@ -22,6 +26,7 @@ def prepare_probe(
         spec: The entry.
         splits: What its source holds; most probes read the test split alone.
         tokenizer: Of the backbone.
+        kept: Where features of tasks lie that were encoded before.
 
     Raises:
         TaskError: the rows don't suffice for it.
@@ -34,6 +39,6 @@ def prepare_probe(
         case MaskedLMSpec():
             return prepare_masked(spec, splits["test"], tokenizer)
         case LinearSpec():
-            return prepare_linear(spec, splits, tokenizer)
+            return prepare_linear(spec, splits, tokenizer, kept)
         case _:
             raise TypeError(f"{type(spec).__name__} is no kind of probe")
