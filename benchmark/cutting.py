@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,25 +26,23 @@ class Cut:
         depth: Layers that are frozen; None where all of the body is.
     """
 
-    def __init__(self, body: nn.Module, layers: Sequence[nn.Module], depth: int | None, top: Collection[str]) -> None:
-        """Takes down which weights and modules must stay as they are.
+    def __init__(
+        self, body: nn.Module, frozen: Sequence[nn.Module], layers: Sequence[nn.Module], depth: int | None
+    ) -> None:
+        """Takes down what must stay as it is.
 
         Args:
             body: A pretrained model.
-            layers: Its layers, from the input up.
+            frozen: All modules of the part, each by itself.
+            layers: Of the body, from the input up.
             depth: Of them that are frozen, at least 1; None for all of the body, whose layers then don't matter.
-            top: Names in the body of the parameters behind the layers.
         """
-        self.body, self.layers, self.depth = body, layers, depth
-        above = set() if depth is None else {module for layer in layers[depth:] for module in layer.modules()}
-        over = set() if depth is None else set(top)
-        self.modules = [module for module in body.modules() if module not in above]
+        self.body, self.modules, self.layers, self.depth = body, frozen, layers, depth
         self.weights = [
             (module._parameters, name, weight, weight._version)
-            for place, module in body.named_modules()
-            if module not in above
+            for module in frozen
             for name, weight in module._parameters.items()
-            if weight is not None and (f"{place}.{name}" if place else name) not in over
+            if weight is not None
         ]
         self.beside: tuple[Any, ...] | None = None
         """What else the last frozen layer answers, behind its states; None if it answers with these alone."""
@@ -140,5 +138,5 @@ def sha256_of(tensors: Iterable[Tensor]) -> str:
     whole = hashlib.sha256()
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        whole.update(memoryview(flat.view(torch.uint8).numpy()))
+        whole.update(flat.view(torch.uint8).numpy().data)
     return whole.hexdigest()

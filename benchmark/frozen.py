@@ -159,10 +159,9 @@ def _cut(learner: Learner) -> Cut | None:
     names = list(learner.layers)
     frozen = list(itertools.takewhile(lambda name: _is_frozen(model, name), names))
     if frozen == names:
-        return Cut(model.body, [], None, [])
+        return Cut(model.body, model.modules_of(names), [], None)
     depth = len(frozen) - 1  # the first are the embeddings
-    top = [name.removeprefix("body.") for name in learner.layers.get("top", [])]
-    return Cut(model.body, model.stack(), depth, top) if depth > 0 else None
+    return Cut(model.body, model.modules_of(frozen), model.stack(), depth) if depth > 0 else None
 
 
 def _is_frozen(model: Model, layer: str) -> bool:
