@@ -72,6 +72,11 @@ class FrozenPart:
         fits = sum(sizes.values()) <= DISK_BYTES
         self.served = {task.name for task in tasks if fits and task.name in sizes and self._tried(task)}
 
+    @property
+    def kept_bytes(self) -> int:
+        """Of the states that were computed."""
+        return sum(states.rows.nbytes for states in self.kept.values())
+
     def collate(self, task: Task, indices: Sequence[int]) -> Batch:
         """A batch of a task's training examples, on the CPU.
 

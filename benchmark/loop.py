@@ -52,13 +52,15 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage did: the loss of every step, tokens read without padding, weights that trained, operations."""
+    """What a stage did: the loss of every step, tokens read without padding, weights that trained."""
 
     losses: list[float]
     tokens: int
     trainable: int
     flops: float
-    """See `benchmark.flops`."""
+    """Operations: see `benchmark.flops`."""
+    kept_bytes: int
+    """Of outputs of frozen layers that were kept while it trained: see `benchmark.frozen`."""
 
 
 def make_stage(
@@ -129,7 +131,7 @@ def train_stage(
     model.eval()
     strategy.after_training(learner, stage)
     tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)
-    return Trained(told, tokens, sum(weight.numel() for weight in weights), flops)
+    return Trained(told, tokens, sum(weight.numel() for weight in weights), flops, frozen.kept_bytes)
 
 
 def run_batch(
