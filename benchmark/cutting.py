@@ -104,7 +104,7 @@ class Cut:
         states = self.below(inputs)
         if states.shape[:2] != present.shape or any(isinstance(other, Tensor) for other in self.beside or ()):
             return False
-        found = self.above(inputs, states * present[..., None])[present].float()
+        found = self.above(inputs, states.masked_fill(~present[..., None], 0))[present].float()
         whole = self.body(**inputs).last_hidden_state[present].float()
         return float((found - whole).abs().max()) <= CLOSE * float(whole.abs().max())
 

@@ -116,7 +116,7 @@ class FrozenPart:
         pooled = self._pooled(task)
         lengths = np.ones_like(task.train.lengths) if pooled else task.train.lengths
         states = States(lengths, self.in_memory)
-        with modes_kept(self.model):
+        with modes_kept(self.model), self.team.autocast():
             self.model.eval()
             for places in self._batches(task):
                 found = self._below(task, task.collate(task.train, places).to(self.team.device))
@@ -130,11 +130,11 @@ class FrozenPart:
     def _below(self, task: Task, batch: Batch) -> Tensor:
         """States of a batch, zero where there is padding, or pooled."""
         assert self.cut is not None and isinstance(self.model, Model)
-        with torch.no_grad(), self.team.autocast():
+        with torch.no_grad():
             states = self.cut.below(batch.inputs)
             if self._pooled(task):
                 return self.model.pool(states, batch)
-            return states * batch.inputs["attention_mask"][..., None].to(states.dtype)
+            return states.masked_fill(~batch.inputs["attention_mask"][..., None].bool(), 0)
 
     def _pooled(self, task: Task) -> bool:
         assert self.cut is not None
