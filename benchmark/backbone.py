@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from benchmark.backbones import POOLING_FILE, SETTINGS_FILES, WEIGHT_FILES, BackboneSpec, Pooling
+from benchmark.cutting import Cut
 from benchmark.errors import UserError
 from benchmark.growing import GrowingHead
 from benchmark.pretrained_head import PretrainedHead, objective_of
@@ -74,9 +75,26 @@ class Model(nn.Module):
 
     def forward(self, task: Task, batch: Batch) -> Rows:
         """The rows of a batch: logits of the task's head and their targets."""
-        hidden = self.body(**batch.inputs).last_hidden_state
-        pooled = pool(hidden, batch.inputs["attention_mask"], self.pooling)
-        return task.rows(hidden, pooled, self.heads[task.head], batch)
+        return task.rows(*self.read(batch), self.heads[task.head], batch)
+
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Last hidden states, (B, L, D), and pooled ones, (B, D); hidden ones of length 0 where only these are known.
+
+        What is known of a batch already is not computed again, if it is this body's and the body is still what it was.
+        """
+        known = batch.frozen
+        cut = None if known is None else known.origin
+        if known is None or not isinstance(cut, Cut) or cut.body is not self.body or not cut.holds():
+            hidden = self.body(**batch.inputs).last_hidden_state
+        elif known.states.dim() == 2:
+            return known.states[:, None][:, :0], known.states
+        else:
+            hidden = cut.above(batch.inputs, known.states)
+        return hidden, self.pool(hidden, batch)
+
+    def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """One vector a text, (B, D), from the hidden states of a batch."""
+        return pool(hidden, batch.inputs["attention_mask"], self.pooling)
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """One vector a text, (B, D), from padded inputs."""
@@ -99,8 +117,8 @@ class Model(nn.Module):
         Read by hooks of our own: those that transformers installs for ``output_hidden_states`` see nothing any more in
         a body that was pickled, as it is for other processes.
         """
-        stack = _layer_stack(self.body)
-        if stack is None:
+        layers = self.stack()
+        if not layers:
             return [self.body(**inputs).last_hidden_state]
         found: list[Tensor] = []
 
@@ -110,7 +128,6 @@ class Model(nn.Module):
         def after(layer: nn.Module, given: tuple[Any, ...], out: Any) -> None:
             found.append(out[0] if isinstance(out, tuple) else out)
 
-        layers = list(self.body.get_submodule(stack).children())
         hooks = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
         hooks += [layer.register_forward_hook(after) for layer in layers]
         try:
@@ -119,6 +136,27 @@ class Model(nn.Module):
             for hook in hooks:
                 hook.remove()
         return found
+
+    def stack(self) -> list[nn.Module]:
+        """The body's layers, from the input up; none where they can't be told apart."""
+        name = _layer_stack(self.body)
+        return [] if name is None else list(self.body.get_submodule(name).children())
+
+    def modules_of(self, layers: Collection[str]) -> list[nn.Module]:
+        """All modules in some of `layers`, each by itself.
+
+        ``embeddings`` has all that is beside the layers and their top: what joins them, too, where dropout may hide.
+        """
+        stack, known = self.stack(), self.layers()
+        if len(layers) == len(known):
+            return list(self.body.modules())
+        layer_of = {module: f"layer {number}" for number, layer in enumerate(stack, 1) for module in layer.modules()}
+        top = {name.removeprefix("body.").rpartition(".")[0] for name in known.get("top", [])}
+        return [
+            module
+            for name, module in self.body.named_modules()
+            if layer_of.get(module, "top" if name in top else "embeddings") in layers
+        ]
 
     def layers(self) -> dict[str, list[str]]:
         """Layer -> names of the body's parameters in it, from the input up; what follows the layers is ``top``."""

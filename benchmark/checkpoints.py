@@ -102,9 +102,15 @@ def changed_weights(model: nn.Module, untrained: Mapping[str, Tensor]) -> dict[s
 
 
 def restore_weights(model: nn.Module, changed: Mapping[str, Tensor], untrained: Mapping[str, Tensor]) -> None:
-    """Makes parameters and buffers what they were: those of the start but for the changed ones."""
-    for name, value in tensors_of(model).items():
-        value.data.copy_(changed[name] if name in changed else untrained[name])
+    """Makes parameters and buffers what they were: those of the start but for the changed ones.
+
+    What is so already is not written to: what was computed with it stays good (`benchmark.cutting`).
+    """
+    with torch.no_grad():
+        for name, value in tensors_of(model).items():
+            wanted = changed[name] if name in changed else untrained[name]
+            if not torch.equal(value, wanted.to(value.device)):
+                value.copy_(wanted)
 
 
 def _with_text(state: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from benchmark.loop import Watch
+from benchmark.modes import modes_kept
 
 Point = dict[str, Any]
 """``step`` (optimizer steps done), ``scores`` (task -> main score) and the ``seconds`` that testing took."""
@@ -56,21 +56,10 @@ class Curve:
         self.done += 1
         if self.done % self.every == 0 and self.done < self.steps:
             started = time.perf_counter()
-            with _modes_kept(self.model):
+            with modes_kept(self.model):
                 scores = dict(self.test())
             self.points.append({"step": self.done, "scores": scores, "seconds": time.perf_counter() - started})
 
     def skip(self, examples: int) -> None:
         """So many examples were trained on before."""
         self.watch.skip(examples)
-
-
-@contextlib.contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    """Puts every module back into the mode that it was in: a strategy may have chosen them one by one."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

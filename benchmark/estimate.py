@@ -25,6 +25,8 @@ from tasks.base import Task
 TRIED_EXAMPLES = 8
 """Examples that a strategy gets for what it does after a stage (its Fisher, say) when it is tried out: about a batch of
 its own, so that what batches save, and what it does once a task, is not counted for every example."""
+FORWARD = 1 / 3
+"""What a forward pass takes of a training step, about."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Cost:
         after: Seconds that it takes after a stage.
         weights: Bytes of the weights that a stage changes.
         state: Bytes that it keeps between stages.
+        once: What it computes once for each example of a stage, in the same unit as `step`.
     """
 
     step: float
     after: float
     weights: int
     state: int
+    once: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,21 @@ def _cost(study: Study, strategy: Strategy, naive: Mapping[str, float]) -> Cost:
         started = time.perf_counter()
         finish_stage(learner, strategy, replace(stage, examples=few))
         seconds = (time.perf_counter() - started) * max(1.0, wanted[0] / TRIED_EXAMPLES)
-    step = _seconds_an_example(study, learner, strategy, task, 1) / naive[task.name]
-    return Cost(step, seconds, weights, learner.state_bytes())
+    again, kept = _tried(study, learner, strategy, task, 1)
+    once = FORWARD if kept else 0.0
+    return Cost(again / naive[task.name], seconds, weights, learner.state_bytes(), once)
 
 
 def _seconds_an_example(study: Study, learner: Learner, strategy: Strategy, task: Task, index: int) -> float:
-    """Trains on two batches of texts of middling length; the first warms up, the second counts."""
+    return _tried(study, learner, strategy, task, index)[0]
+
+
+def _tried(study: Study, learner: Learner, strategy: Strategy, task: Task, index: int) -> tuple[float, bool]:
+    """Trains on two batches of texts of middling length; the first warms up, the second counts.
+
+    Returns:
+        Seconds an example, and whether outputs of frozen layers were computed before.
+    """
     size = study.suite.training.batch_size
     near = np.argsort(np.abs(task.train.lengths - task.train.lengths.mean()), kind="stable")
     chosen = np.resize(near[:size], 2 * size)
@@ -123,9 +136,9 @@ def _seconds_an_example(study: Study, learner: Learner, strategy: Strategy, task
     watch = _Clock()
     with_one_epoch = replace(learner, training=replace(learner.training, epochs=1))
     stage = make_stage(0, index, 2, [short], with_one_epoch.training, study.device)
-    train_stage(with_one_epoch, strategy, stage, [short], study.team, watch)
+    trained = train_stage(with_one_epoch, strategy, stage, [short], study.team, watch)
     learner.state = with_one_epoch.state
-    return (watch.times[-1] - watch.times[-2]) / size
+    return (watch.times[-1] - watch.times[-2]) / size, trained.kept_bytes > 0
 
 
 @dataclass
@@ -162,22 +175,23 @@ def _probe_seconds(study: Study, learner: Learner) -> float:
 
 
 def _seconds(graph: Graph, prices: Prices, job: Job) -> float:
-    """What a job takes: its step, as far as it is not done, and measuring; a forward pass is a third of a step."""
+    """What a job takes: its step, as far as it is not done, and measuring."""
     node, cell = graph.node(job), graph.study.suite.cells[job.cell]
     cost = prices.strategies[cell.strategy.name]
     study, training = graph.study, graph.study.suite.training
     seconds = sum(prices.tests.values()) + prices.probes if job.measured else 0.0
     for name in refitted_tasks(study, cell, node.stage) if job.measured else ():
         examples = min(study.suite.refit or 0, len(study.task(name).train.features))
-        seconds += prices.train[name] * examples / 3 + prices.tests[name]
+        seconds += prices.train[name] * examples * FORWARD + prices.tests[name]
     if node.step == "after":
         return seconds + cost.after
     if node.step == "train" and study.suite.eval_every is not None:
         points = graph.examples(job) / training.batch_size // study.suite.eval_every
         seconds += points * sum(prices.tests[task.name] for task in earlier_tasks(study, cell, node.stage))
     for task in stage_tasks(study, cell)[node.stage] if node.step == "train" else ():
-        step = cost.step if node.stage else 1.0  # what strategies add, they mostly add once there is something to keep
-        seconds += prices.train[task.name] * training.epochs * len(task.train.features) * step
+        # What strategies add, they mostly add once there is something to keep.
+        step, once = (cost.step, cost.once) if node.stage else (1.0, 0.0)
+        seconds += prices.train[task.name] * len(task.train.features) * (training.epochs * step + once)
     return seconds
 
 

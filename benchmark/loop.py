@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.batching import evaluation_batches, parts_of, training_plan
 from benchmark.flops import training_flops
+from benchmark.frozen import FrozenPart, start_training
 from benchmark.growing import ClosedRows
 from benchmark.ledger import Ledger
 from benchmark.seeding import derive, generator
@@ -57,13 +58,15 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a stage did: the loss of every step, tokens read without padding, weights that trained, operations."""
+    """What a stage did: the loss of every step, tokens read without padding, weights that trained."""
 
     losses: list[float]
     tokens: int
     trainable: int
     flops: float
-    """See `benchmark.flops`."""
+    """Operations: see `benchmark.flops`."""
+    kept_bytes: int
+    """Of outputs of frozen layers that were kept while it trained: see `benchmark.frozen`."""
 
 
 def make_stage(
@@ -102,7 +105,9 @@ def train_stage(
     strategy.before_stage(learner, stage)
     plan = training_plan(tasks, settings.batch_size, settings.epochs, generator("order", learner.seed, names))
     optimizer = strategy.optimizer(learner)
-    flops = training_flops(learner, plan, team)
+    start_training(model, strategy.without_dropout(learner, stage))
+    frozen = FrozenPart(learner, tasks, team, EVALUATION_TOKENS[team.device.type])
+    flops = training_flops(learner, plan, team, frozen)
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = list(learner.trainable().values())
     stepper = UsedRows(optimizer, learner)
@@ -112,11 +117,10 @@ def train_stage(
     closed = ClosedRows(model)
     if done:
         watch.skip(sum(len(indices) for _, indices in plan[: len(done)]))
-    model.train()
     for number, (task, indices) in enumerate(plan[len(done) :], start=len(done)):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(number, len(plan), settings.warmup)
-        share = run_batch(learner, strategy, task, indices, team, ("dropout", learner.seed, names, number))
+        share = run_batch(learner, strategy, task, indices, team, ("dropout", learner.seed, names, number), frozen)
         loss = team.add_up(share, weights)
         strategy.before_step(learner)
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
@@ -130,14 +134,21 @@ def train_stage(
             keeper.keep(learner, optimizer, losses)
     told = losses.read()
     stepper.end()
+    frozen.check()
     model.eval()
     strategy.after_training(learner, stage)
     tokens = sum(int(task.train.lengths[indices].sum()) for task, indices in plan)
-    return Trained(told, tokens, sum(weight.numel() for weight in weights), flops)
+    return Trained(told, tokens, sum(weight.numel() for weight in weights), flops, frozen.kept_bytes)
 
 
 def run_batch(
-    learner: Learner, strategy: Strategy, task: Task, indices: Sequence[int], team: Team, seed: tuple[object, ...]
+    learner: Learner,
+    strategy: Strategy,
+    task: Task,
+    indices: Sequence[int],
+    team: Team,
+    seed: tuple[object, ...],
+    frozen: FrozenPart | None = None,
 ) -> Tensor:
     """Runs this process's share of a batch forward and backward, in parts if need be; returns its share of the loss.
 
@@ -146,7 +157,7 @@ def run_batch(
     """
     tokens = TRAINING_TOKENS[team.device.type] if strategy.divisible else sys.maxsize
     parts = parts_of(indices, task.train.lengths, team.parts, tokens)
-    batches = [task.collate(task.train, part) for part in parts]
+    batches = [frozen.collate(task, part) if frozen else task.collate(task.train, part) for part in parts]
     choices = [batch.choices for batch in batches]
     total = torch.zeros((), device=team.device)
     for part in team.mine(len(batches)):

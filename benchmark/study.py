@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -88,6 +88,11 @@ class Study:
         """What the pretrained body makes of these texts, (N, D) a layer; read once a process, when it is needed."""
         model = Model(copy.deepcopy(self.backbone.body), self.backbone.pooling).to(self.device).eval()
         return token_states(ModelReader(model, self.device), self.texts)
+
+    @cached_property
+    def measured(self) -> dict[Hashable, Any]:
+        """What this process has measured, by the weights that it was measured of: see `benchmark.measuring`."""
+        return {}
 
     def task(self, name: str) -> Task:
         """The task of this name."""

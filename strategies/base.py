@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
@@ -281,6 +281,14 @@ class Strategy:
         A stage that was interrupted begins with it again, as it did the first time, and goes on from what was kept of
         weights and state.
         """
+
+    def without_dropout(self, learner: Learner, stage: Stage) -> Collection[str]:
+        """Names of those of the learner's layers that run as in evaluation while a stage trains: none here.
+
+        Asked after `before_stage`. What leading layers make of a text never changes where none of their weights trains
+        and they run without dropout: it is computed once then, not in every step.
+        """
+        return ()
 
     def optimizer(self, learner: Learner) -> torch.optim.Optimizer:
         """AdamW over the weights that train, with one learning rate for the body and one for heads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -17,10 +17,12 @@ class Freeze(Strategy):
     """Keeps part of the backbone as pretrained, from the input up, and trains the rest.
 
     ``embeddings`` freezes what comes before the first layer; ``layers`` that and the lowest ``layers`` layers;
-    ``backbone`` everything but the heads (linear probing). Frozen weights stay bit-identical. Dropout stays as in
-    training, as in the usual recipe.
+    ``backbone`` everything but the heads (linear probing). Frozen weights stay bit-identical. The frozen part runs as
+    in evaluation, so that what is above it trains on the features that it is tested on; the usual recipe leaves its
+    dropout on (``dropout``).
 
-    Keeps: nothing. Costs: less than nothing, since no gradient is computed below the lowest layer that trains.
+    Keeps: nothing. Costs: less than nothing, since no gradient is computed below the lowest layer that trains, and
+    without dropout frozen layers run once for each text, not in every step.
     """
 
     name: ClassVar[str] = "freeze"
@@ -29,6 +31,9 @@ class Freeze(Strategy):
     """What to freeze."""
     layers: Annotated[int, Ge(1)] = 3
     """With ``part=layers``: how many layers, counted from the input, beside the embeddings."""
+    dropout: bool = False
+    """Whether the frozen part has dropout while the rest trains. By default it has none, and its outputs are computed
+    once. Ours."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
         """Refuses to freeze more layers than there are, a part of what has none, and all that a task would train.
@@ -50,9 +55,15 @@ class Freeze(Strategy):
 
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Switches the gradients of the frozen part off."""
-        names = list(learner.layers)
-        frozen = {"embeddings": names[:1], "layers": names[: self.layers + 1], "backbone": names}[self.part]
         parameters = dict(learner.model.named_parameters())
-        for layer in frozen:
+        for layer in self._frozen(learner):
             for name in learner.layers[layer]:
                 parameters[name].requires_grad_(False)
+
+    def without_dropout(self, learner: Learner, stage: Stage) -> Collection[str]:
+        """The frozen part, unless it should have dropout."""
+        return () if self.dropout else self._frozen(learner)
+
+    def _frozen(self, learner: Learner) -> list[str]:
+        names = list(learner.layers)
+        return {"embeddings": names[:1], "layers": names[: self.layers + 1], "backbone": names}[self.part]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -24,9 +24,12 @@ class WarmHead(Strategy):
     that compete in one head, while heads here are linear for every strategy. Their warm-up is 3 epochs of the first
     task; here it is counted in stages, whose steps differ.
 
-    The learning rate's schedule goes on as ever when the body freezes within a stage. Dropout stays as in training.
+    The learning rate's schedule goes on as ever when the body freezes within a stage, and so does its dropout. In
+    stages in which it is frozen from the beginning it runs as in evaluation, so that heads train on the features that
+    they are tested on (``dropout``).
 
-    Keeps: nothing. Costs: less than nothing, since no gradient of a frozen body is computed.
+    Keeps: nothing. Costs: less than nothing, since no gradient of a frozen body is computed, and without dropout it
+    runs once for each text of a stage, not in every step.
     """
 
     name: ClassVar[str] = "warm_head"
@@ -35,6 +38,9 @@ class WarmHead(Strategy):
     warmup: Annotated[float, Ge(0), Search(0, 2)] = 1.0
     """Stages in which the body trains, >= 0: 1 is the whole first stage, 0.5 half of its steps, 0 none (linear
     probing); all of them is naive. Ours: stages here are as short as the paper's warm-up."""
+    dropout: bool = False
+    """Whether the body has dropout in stages in which it is frozen from the beginning. By default it has none, and its
+    outputs are computed once. Ours."""
 
     def check(self, body: nn.Module, layers: Mapping[str, Sequence[str]], tasks: Sequence[Task]) -> None:
         """Refuses tasks without output weights of their own.
@@ -46,9 +52,10 @@ class WarmHead(Strategy):
             refuse_without_own_heads("warm_head freezes the backbone", tasks)
 
     def fingerprint(self, stage: Stage) -> dict[str, object]:
-        """For how many steps the body trains, unless it does to the end."""
+        """For how many steps the body trains, unless it does to the end; of one that never does, whether it drops."""
         steps = self._steps(stage)
-        return {} if steps == stage.steps else {"strategy": self.name, "body_steps": steps}
+        how = {} if steps else {"dropout": self.dropout}
+        return {} if steps == stage.steps else {"strategy": self.name, "body_steps": steps, **how}
 
     def before_stage(self, learner: Learner, stage: Stage) -> None:
         """Freezes the body, or begins to count if it trains for a while."""
@@ -57,6 +64,10 @@ class WarmHead(Strategy):
             _freeze(learner)
         elif steps < stage.steps:
             learner.state |= {"step": 0, "body_steps": steps}
+
+    def without_dropout(self, learner: Learner, stage: Stage) -> Collection[str]:
+        """All layers where none trains, unless they should have dropout."""
+        return () if self.dropout or self._steps(stage) else list(learner.layers)
 
     def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
         """The usual loss, after freezing the body if its time is over."""

@@ -45,6 +45,20 @@ class Rows(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """What the part of the body that does not train made of a batch's texts, computed before.
+
+    Attributes:
+        states: (B, L, D) behind the last frozen layer, zero where there is padding; (B, D), pooled, where all of the
+            body is frozen and the task reads nothing else.
+        origin: What they were computed by: they mean nothing to any other model.
+    """
+
+    states: Tensor
+    origin: object
+
+
+@dataclass(frozen=True)
 class Batch:
     """Padded examples of one task.
 
@@ -53,12 +67,14 @@ class Batch:
         labels: (B,) for a sequence, (B, L) for tokens and causal, (B, 2) for spans.
         allowed: (B, L) bool, for spans: where an answer may start or end; None for other kinds.
         index: (B,) position of each example among the split's features; always on the CPU.
+        frozen: What is known of the texts already, of batches that a stage trains on; None where all is computed.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     allowed: Tensor | None
     index: Tensor
+    frozen: Frozen | None = None
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -71,11 +87,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
+        known = self.frozen
         return Batch(
             inputs={name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
             labels=self.labels.to(device, non_blocking=True),
             allowed=None if self.allowed is None else self.allowed.to(device, non_blocking=True),
             index=self.index,
+            frozen=None if known is None else replace(known, states=known.states.to(device, non_blocking=True)),
         )
 
 
@@ -147,6 +165,8 @@ class Task(ABC):
 
     objective: ClassVar[Objective | None] = None
     """What the backbone must have been pretrained for, with its head at hand; None if it may be any."""
+    reads_pooled: ClassVar[bool] = False
+    """Whether `rows` reads pooled states alone: then it may be given hidden states of length 0."""
 
     spec: TaskSpec
     train: Split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from tasks.spec import TaskSpec
 
 class SequenceTask(Task):
     """A text, or two, gets one of C labels. Longer texts are cut; the share that was cut is recorded."""
+
+    reads_pooled: ClassVar[bool] = True
 
     @property
     def outputs(self) -> int:

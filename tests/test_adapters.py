@@ -269,9 +269,9 @@ def test_fresh_adapters_keep_nothing() -> None:
 @pytest.mark.parametrize("mode", ["continue", "merge"])
 def test_a_scale_of_0_is_a_frozen_backbone_bit_for_bit(open_tiny: OpenStudy, mode: str) -> None:
     strategy = LoRA(alpha=0, dropout=0.5, mode=mode, target=EVERY)  # type: ignore[arg-type]
-    assert same(trained(strategy, 3), trained(Freeze(), 3))
+    assert same(trained(strategy, 3), trained(Freeze(dropout=True), 3))
     study = open_tiny(["naive"], ["training.epochs=1"])
-    expected, expected_losses = train(study, Freeze())
+    expected, expected_losses = train(study, Freeze(dropout=True))
     learner, losses = train(study, strategy)
     assert losses.losses == expected_losses.losses
     assert all(torch.equal(value, weights(expected)[name]) for name, value in weights(learner).items())

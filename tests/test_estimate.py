@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from benchmark.engine import Engine, Keep
-from benchmark.estimate import TRIED_EXAMPLES, Cost, Prices, estimate, try_out
+from benchmark.estimate import FORWARD, TRIED_EXAMPLES, Cost, Prices, estimate, try_out
 from benchmark.plan import format_interval
 from benchmark.progress import Progress
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
+from strategies.freeze import Freeze
 from tests.command import write_suite
 from tests.lab import Ran
 
@@ -45,6 +47,24 @@ def test_time_is_the_sum_of_what_every_distinct_step_takes(
     ewc = 5000 + 1000 + 1.5 * 10 * tags + 5000 + 1000 + 1.5 * 100 * spans + 1000  # its first stage is naive's
     assert estimate(asked, asked.graph.jobs).seconds == naive + ewc
     assert estimate(asked, {}).seconds == 0
+
+
+def test_what_is_computed_once_for_each_example_does_not_grow_with_the_epochs(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost = Cost(0.25, 0.0, 7, 0, once=0.5)
+    monkeypatch.setattr("benchmark.estimate.try_out", lambda *_: replace(PRICES, strategies={"naive": cost}))
+    study = study.running(study.suite.cells[:1], replace(study.suite.training, epochs=3))
+    asked = engine(study, tmp_path / "runs")
+    sentiment, tags, spans = (len(task.train.features) for task in study.tasks)
+    steps = 3 * sentiment + 0.75 * (10 * tags + 100 * spans)
+    assert estimate(asked, asked.graph.jobs).seconds == steps + 0.5 * (10 * tags + 100 * spans) + 4 * 1000
+
+
+def test_frozen_layers_whose_outputs_are_kept_cost_a_forward_pass_once(study: Study) -> None:
+    suite = replace(study.suite, cells=tuple(replace(cell, strategy=Freeze()) for cell in study.suite.cells[:1]))
+    assert try_out(replace(study, suite=suite), {"freeze"}).strategies["freeze"].once == FORWARD
+    assert try_out(study, {"naive"}).strategies["naive"].once == 0
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from benchmark.backbone import Model, load_backbone
 from benchmark.backbones import resolve_backbone
 from benchmark.batching import Step, training_plan
 from benchmark.flops import training_flops
-from benchmark.loop import select_trainable
+from benchmark.frozen import FrozenPart, start_training
+from benchmark.loop import make_stage, select_trainable
 from benchmark.team import Team
 from results.record import Run
 from strategies.base import Learner, Training, snapshot
+from strategies.freeze import Freeze
 from tasks.base import Task
 from tasks.sources.base import Row
 from tests.lab import OpenStudy, run_all
@@ -77,6 +79,24 @@ def test_what_is_frozen_needs_no_backward_pass(learner: Learner, team: Team) -> 
     for parameter in learner.model.parameters():
         parameter.requires_grad_(False)
     assert training_flops(learner, plan, team) == forward_flops(8, 6)
+
+
+@pytest.mark.parametrize(("layers", "above"), [(1, 1), (None, 0)])
+def test_what_is_computed_once_counts_once(learner: Learner, team: Team, layers: int | None, above: int) -> None:
+    task = the_task(learner)
+    strategy = Freeze() if layers is None else Freeze(part="layers", layers=layers)
+    stage = make_stage(0, 0, 1, [task], learner.training, team.device)
+    strategy.before_stage(learner, stage)
+    start_training(learner.model, strategy.without_dropout(learner, stage))
+    modes = [module.training for module in learner.model.modules()]
+    plan = training_plan([task], 4, 3, torch.Generator())
+    layer, head = (forward_flops(24, 6) - 24 * 2 * WIDTH * 2) / LAYERS, 24 * 2 * WIDTH * 2
+    once = layer * (LAYERS - above) / 3  # the texts are read in the first of three epochs
+    # Of the lowest layer that trains no gradient of what it reads is needed: only the maps' own, and attention's.
+    first = 24 * 6 * 2 * 3 * WIDTH * WIDTH if above else head
+    found = training_flops(learner, plan, team, FrozenPart(learner, [task], team, 1024))
+    assert found == once + 3 * (above * layer + head) - first
+    assert [module.training for module in learner.model.modules()] == modes
 
 
 def test_batches_cost_by_their_tokens_with_padding(learner: Learner, tokenizers: dict[str, Any], team: Team) -> None:
