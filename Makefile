@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= logical
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help quickstart test test-data clean
+.PHONY: help quickstart test test-data bench clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,15 @@ test: $(VENV)/installed-dev
 # Counts and labels of every task, on the real archives (downloads those that are not cached, 600 MB in all).
 test-data: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m data
+
+# Speed and memory against others and against what is promised: docs/performance.md. About two hours.
+bench: $(VENV)/installed-dev build/bench/avalanche
+	$(BIN)/python -m tests.bench
+
+# Without what it depends on: nothing of that is used, and some of it does not fit every build of torch.
+build/bench/avalanche: $(VENV)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/bench avalanche-lib==0.6.0
+	@touch $@
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

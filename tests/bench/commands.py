@@ -1,0 +1,89 @@
+"""Whole commands, each in processes of its own and into a fresh folder, with the processor time of all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.field import Failed, environment
+
+SWEPT = {"naive": 3, "ewc": 12, "mas": 12, "si": 12, "l2_anchor": 12}
+"""Strategies of the suite `sweep` -> how many of its runs each has: strengths times seeds."""
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a command took.
+
+    Attributes:
+        wall: Seconds of the clock.
+        cpu: Seconds of the processor, of all its processes.
+        said: What it wrote to standard output.
+    """
+
+    wall: float
+    cpu: float
+    said: str
+
+    def __getitem__(self, clock: str) -> float:
+        """By the name of the clock, as rounds have it."""
+        return {"wall": self.wall, "cpu": self.cpu}[clock]
+
+
+def retain(*arguments: str, threads: int | None = None) -> Took:
+    """Runs the command to its end.
+
+    Raises:
+        Failed: it says that something is wrong.
+    """
+    return _run([sys.executable, "-m", "benchmark.cli", *arguments], threads)
+
+
+def run(suite: str, limit: int | None, *arguments: str, threads: int | None = None) -> Took:
+    """``retain run`` into a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        few = [] if limit is None else ["--limit", str(limit)]
+        return retain("run", suite, *few, *arguments, "--out", str(Path(folder) / "out"), threads=threads)
+
+
+def one_of_sweep(strategy: str, limit: int | None) -> Took:
+    """One run of the sweep from scratch, with the strategy's default strength: all strengths cost the same."""
+    return run("sweep", limit, "--strategies", strategy, *_one_value(strategy), "--seeds", "0", *ALONE, threads=1)
+
+
+ALONE = ("--jobs", "1", "--threads", "1")
+"""So that processor time has no waiting of threads for each other in it."""
+
+
+def _one_value(strategy: str) -> list[str]:
+    values = {"ewc": "ewc.lam=1000", "mas": "mas.lam=1", "si": "si.lam=10", "l2_anchor": "l2_anchor.lam=1"}
+    return ["--set", values[strategy]] if strategy in values else []
+
+
+def imported_by_help() -> set[str]:
+    """Which modules ``retain --help`` has imported when it ends."""
+    code = (
+        "import contextlib, io, sys\nfrom benchmark.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n    main(['--help'])\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    return set(_run([sys.executable, "-c", code], None).said.splitlines())
+
+
+def _run(command: list[str], threads: int | None) -> Took:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, env=environment(threads), stdout=said, stderr=errors)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise Failed(f"{' '.join(command[1:])}: {errors.read().decode(errors='replace').strip()[-1000:]}")
+        said.seek(0)
+        return Took(wall, used.ru_utime + used.ru_stime, said.read().decode(errors="replace"))
