@@ -67,5 +67,8 @@ class MAS(Strategy):
         importance: dict[str, Tensor] = learner.state.setdefault("importance", {})
         for measured in stage_sensitivity(learner, stage, self.examples):
             for name, addition in measured.items():
-                importance[name] = importance[name] + addition if name in importance else addition
+                if name in importance:
+                    importance[name] += addition
+                else:
+                    importance[name] = addition
         learner.state["anchor"] = learner.state.get("anchor", {}) | snapshot(parameters)

@@ -96,7 +96,10 @@ class OnlineEWC(Strategy):
             for name, value in measured.items():
                 # A Fisher of zeros holds nothing and has no scale.
                 addition = value / scale if scale > 0 else value
-                importance[name] = importance[name] + addition if name in importance else addition
+                if name in importance:
+                    importance[name] += addition
+                else:
+                    importance[name] = addition
         learner.state["anchor"] = learner.state.get("anchor", {}) | snapshot(parameters)
 
 

@@ -92,5 +92,8 @@ class SI(Strategy):
         for name, path in state.pop("path").items():
             distance = weights[name] - (anchor[name] if name in anchor else began[name])
             addition = path.clamp_(min=0).div_(distance.square_().add_(self.xi))
-            importance[name] = importance[name] + addition if name in importance else addition
+            if name in importance:
+                importance[name] += addition
+            else:
+                importance[name] = addition
         anchor.update(weights)

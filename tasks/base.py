@@ -68,6 +68,7 @@ class Batch:
         allowed: (B, L) bool, for spans: where an answer may start or end; None for other kinds.
         index: (B,) position of each example among the split's features; always on the CPU.
         frozen: What is known of the texts already, of batches that a stage trains on; None where all is computed.
+        counted: `choices`, counted before the batch went to another device; None if it did not.
     """
 
     inputs: Mapping[str, Tensor]
@@ -75,6 +76,7 @@ class Batch:
     allowed: Tensor | None
     index: Tensor
     frozen: Frozen | None = None
+    counted: int | None = None
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -82,19 +84,27 @@ class Batch:
 
     @property
     def choices(self) -> int:
-        """Number of rows that the batch gives: labels that are not ignored."""
-        return int((self.labels != IGNORED).sum())
+        """Number of rows that the batch gives: labels that are not ignored. Asking a GPU would make training wait."""
+        return int((self.labels != IGNORED).sum()) if self.counted is None else self.counted
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """The same batch on another device; nobody waits until it has arrived."""
+        if device == self.labels.device:
+            return self
         known = self.frozen
         return Batch(
-            inputs={name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
-            labels=self.labels.to(device, non_blocking=True),
-            allowed=None if self.allowed is None else self.allowed.to(device, non_blocking=True),
+            inputs={name: _sent(value, device) for name, value in self.inputs.items()},
+            labels=_sent(self.labels, device),
+            allowed=None if self.allowed is None else _sent(self.allowed, device),
             index=self.index,
-            frozen=None if known is None else replace(known, states=known.states.to(device, non_blocking=True)),
+            frozen=None if known is None else replace(known, states=_sent(known.states, device)),
+            counted=self.choices,
         )
+
+
+def _sent(value: Tensor, device: torch.device) -> Tensor:
+    """A copy on another device. Only from pinned memory does a GPU fetch it while the program goes on."""
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

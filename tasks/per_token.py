@@ -37,5 +37,6 @@ class PerTokenTask(Task):
 
     def rows(self, hidden: Tensor, pooled: Tensor, head: nn.Module, batch: Batch) -> Rows:
         """One row a labelled token; the head runs on these only."""
-        labelled = batch.labels != IGNORED
-        return Rows(head(hidden[labelled]), batch.labels[labelled], labelled.nonzero()[:, 0])
+        # As `hidden[labels != IGNORED]`, of which a GPU would have to tell the size.
+        owner, place = torch.nonzero_static(batch.labels != IGNORED, size=batch.choices).unbind(dim=1)
+        return Rows(head(hidden[owner, place]), batch.labels[owner, place], owner)

@@ -24,18 +24,18 @@ LIMITS = {
     "ewc": (1.04, 1.07),
     "online_ewc": (1.04, 1.07),
     "mas": (1.04, 1.07),
-    "si": (1.4, 1.16),
-    "rwalk": (1.4, 1.16),
+    "si": (1.42, 1.16),
+    "rwalk": (1.42, 1.16),
     "recadam": (1.02, 1.03),
     "mixout": (1.5, 1.1),
-    "lwf": (2.3, 2.2),
-    "replay": (2.8, 1.9),
-    "er_ace": (2.8, 1.9),
-    "derpp": (4.9, 2.8),
+    "lwf": (2.4, 2.2),
+    "replay": (2.95, 1.9),
+    "er_ace": (2.95, 1.9),
+    "derpp": (5.3, 2.8),
     "agem": (2.7, 1.6),
-    "gem": (2.8, 1.6),
-    "freeze": (0.65, 0.5),
-    "warm_head": (0.65, 0.5),
+    "gem": (2.9, 1.6),
+    "freeze": (0.2, 0.01),
+    "warm_head": (0.2, 0.01),
     "bitfit": (0.95, 0.9),
     "lora": (1.02, 0.96),
     "o_lora": (1.06, 0.96),
@@ -92,8 +92,8 @@ def bare_step(open_tiny: OpenStudy) -> Work:
 
 def test_the_loop_does_what_one_would_write_by_hand(open_tiny: OpenStudy) -> None:
     ours, bare = step_of(open_tiny, "naive"), bare_step(open_tiny)
-    assert ours.operations <= 1.06 * bare.operations
-    assert ours.elements <= 1.03 * bare.elements
+    assert ours.operations <= 0.95 * bare.operations  # numpy does some of a batch's, and word embeddings are fewer
+    assert ours.elements <= 1.01 * bare.elements
 
 
 @pytest.mark.parametrize("name", strategy_names())
