@@ -37,7 +37,7 @@ from tests.language_models import save_language_model
 from tests.test_families import ROWS
 from tests.test_tasks_causal import build as causal
 from tests.test_team import member
-from tests.tiny_models import FAMILIES, build
+from tests.tiny_models import FAMILIES, albert, build
 
 TRAINING = Training(epochs=3, batch_size=6, learning_rate=0.05, head_learning_rate=0.1)
 KINDS = ["sequence", "pair", "token", "span"]
@@ -272,25 +272,6 @@ def test_states_in_a_file_are_those_in_memory(
     monkeypatch.setattr(frozen, "MEMORY_BYTES", 0)
     assert not prepared(other, task, Freeze(part="layers", layers=1), team).in_memory
     assert train(other, task, Freeze(part="layers", layers=1), team) == losses
-
-
-def albert() -> nn.Module:
-    """Four layers, of which the first two share their weights, and the last two."""
-    from transformers import AlbertConfig, AlbertModel
-
-    torch.manual_seed(0)
-    config = AlbertConfig(
-        vocab_size=400,
-        embedding_size=16,
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_hidden_groups=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    body: nn.Module = AlbertModel(config, add_pooling_layer=False).eval()
-    return body
 
 
 def test_a_body_whose_layers_share_weights_is_not_cut_but_can_be_frozen_whole(
