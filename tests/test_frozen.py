@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -19,11 +18,9 @@ from benchmark import frozen
 from benchmark.backbone import Backbone, Model, load_backbone
 from benchmark.backbones import resolve_backbone
 from benchmark.checkpoints import Keeper, Stopped
-from benchmark.errors import UserError
 from benchmark.frozen import FrozenPart, start_training
 from benchmark.loop import make_stage, select_trainable, train_stage
 from benchmark.pretrained_head import load_pretrained_head
-from benchmark.states import States
 from benchmark.store import Store
 from benchmark.team import Team
 from strategies.base import Batch, Learner, Strategy, Training, snapshot
@@ -40,7 +37,7 @@ from tests.language_models import save_language_model
 from tests.test_families import ROWS
 from tests.test_tasks_causal import build as causal
 from tests.test_team import member
-from tests.tiny_models import FAMILIES, build
+from tests.tiny_models import FAMILIES, albert, build
 
 TRAINING = Training(epochs=3, batch_size=6, learning_rate=0.05, head_learning_rate=0.1)
 KINDS = ["sequence", "pair", "token", "span"]
@@ -277,25 +274,6 @@ def test_states_in_a_file_are_those_in_memory(
     assert train(other, task, Freeze(part="layers", layers=1), team) == losses
 
 
-def albert() -> nn.Module:
-    """Four layers, of which the first two share their weights, and the last two."""
-    from transformers import AlbertConfig, AlbertModel
-
-    torch.manual_seed(0)
-    config = AlbertConfig(
-        vocab_size=400,
-        embedding_size=16,
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_hidden_groups=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    body: nn.Module = AlbertModel(config, add_pooling_layer=False).eval()
-    return body
-
-
 def test_a_body_whose_layers_share_weights_is_not_cut_but_can_be_frozen_whole(
     make: Make, team: Team, uncached: Callable[[], None]
 ) -> None:
@@ -417,30 +395,3 @@ class Resumed(Silent):
 
     def skip(self, examples: int) -> None:
         assert examples > 0
-
-
-# How states are kept
-
-
-@pytest.fixture(params=[True, False], ids=["memory", "file"])
-def states(request: pytest.FixtureRequest) -> States:
-    """Of texts of 2, 3 and 1 tokens, each state its text's number and its place."""
-    made = States(np.array([2, 3, 1]), request.param)
-    whole = torch.tensor([[[text, place] for place in range(3)] for text in range(3)], dtype=torch.bfloat16)
-    made.add([1, 0], whole[[1, 0]])
-    made.add([2], whole[2:, :1])
-    made.finish()
-    return made
-
-
-def test_states_come_back_padded_with_zero(states: States) -> None:
-    assert states.padded([2, 0]).tolist() == [[[2, 0], [0, 0]], [[0, 0], [0, 1]]]
-    assert states.padded([1]).tolist() == [[[1, 0], [1, 1], [1, 2]]]
-    assert states.padded([1]).dtype == torch.bfloat16
-
-
-def test_without_room_for_states_it_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"can't be kept in .*nowhere \(No such file or directory\): make room") as said:
-        States(np.array([1]), in_memory=False).add([0], torch.zeros(1, 1, 4))
-    assert "\n" not in str(said.value)

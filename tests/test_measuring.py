@@ -37,7 +37,7 @@ def test_a_body_that_stays_is_measured_once_and_a_task_where_its_head_has_change
     open_tiny: OpenStudy, tmp_path: Path, counted: Counter[str]
 ) -> None:
     run = Ran(open_tiny(["freeze"], ["freeze.part=backbone", "refit=8"]), tmp_path / "runs").by_strategy["freeze"]
-    # Four tasks, untrained and after the stage that trains each. Fresh heads: of all but the last, once.
+    # Four tasks, untrained and after the stage that trains them. Fresh heads: of all but the last, once.
     assert counted == {"evaluate": 4 + 4, "measure_probes": 1, "refitted_score": 3}
     assert len({str(row) for row in run.probes}) == 1
 

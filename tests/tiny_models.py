@@ -229,6 +229,25 @@ def save_neox(folder: Path) -> None:
     GPTNeoXModel(config).save_pretrained(folder)
 
 
+def albert() -> nn.Module:
+    """Four layers, of which the first two share their weights, and the last two."""
+    from transformers import AlbertConfig, AlbertModel
+
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=400,
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_hidden_groups=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    body: nn.Module = AlbertModel(config, add_pooling_layer=False).eval()
+    return body
+
+
 ENCODERS: dict[str, Callable[[Path], None]] = {
     "bert": save_bert,
     "tinybert": save_tinybert,
