@@ -48,6 +48,7 @@ class Model(nn.Module):
         heads: Head -> map from the body's width; linear and made when the first task that needs it is added, but for
             the one that the body was pretrained with.
         pooling: How a text's hidden states become one vector.
+        used_tokens: All tokens that training texts of the stream have, sorted; empty where that is not known.
     """
 
     def __init__(self, body: PreTrainedModel, pooling: Pooling, pretrained_head: nn.Module | None = None) -> None:
@@ -56,6 +57,7 @@ class Model(nn.Module):
         self.body = body
         self.heads = nn.ModuleDict({} if pretrained_head is None else {PRETRAINING: pretrained_head})
         self.pooling = pooling
+        self.used_tokens = torch.empty(0, dtype=torch.int64)  # no buffer: it is none of the weights' business
 
     def add_head(self, name: str, outputs: int, seed: int, grows: bool = False) -> None:
         """Adds an untrained head: weights as the body initialises its own, biases 0, decided by seed and name.

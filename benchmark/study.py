@@ -29,6 +29,7 @@ from benchmark.plugins import Origin, Required, as_provenance
 from benchmark.reader import ModelReader
 from benchmark.suite import Cell, Suite
 from benchmark.team import Team
+from benchmark.used_rows import used_tokens
 from results.record import Provenance, TaskInfo
 from strategies.base import Training
 from tasks.base import Task
@@ -82,6 +83,11 @@ class Study:
     def texts(self) -> Sequence[Mapping[str, Tensor]]:
         """Held-out texts that layers are compared on: those of the first probe that has any."""
         return next((texts for probe in self.probes if (texts := probe.texts())), [])
+
+    @cached_property
+    def used_tokens(self) -> Tensor:
+        """All tokens that training texts have, sorted."""
+        return used_tokens(self.tasks)
 
     @cached_property
     def pretrained_states(self) -> Sequence[Tensor]:
@@ -292,6 +298,8 @@ def _accelerator(device: str, precision: str, accumulation: int) -> Accelerator:
     chosen = device if device != "auto" else next(name for name in ("cuda", "mps", "cpu") if present[name])
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS can't be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # What is about to be written need not be filled before.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module is a class
     # Cutting batches is left to the loop: accelerate's own way of it weighs parts of unequal size alike.
     accelerator = Accelerator(
         cpu=chosen == "cpu",

@@ -48,16 +48,15 @@ class UsedRows:
 
         Args:
             optimizer: Over the weights that train, before its first step.
-            learner: That trains; its tasks are those of the whole stream.
+            learner: That trains; its model says which tokens the stream has.
         """
         self.optimizer, self.learner, self.stepped = optimizer, learner, False
         learner.in_use.clear()
-        tasks = cast(Sequence[Task], list(learner.tasks.values()))  # our own
-        table = _table(learner.model, tasks)
+        table = _table(learner)
         if table is None or not _leaves_rows_alone(optimizer, table):
             return
         (self.name,) = [name for name, value in learner.model.named_parameters() if value is table]
-        self.place = used_tokens(tasks).to(table.device)
+        self.place = cast(Model, learner.model).used_tokens.to(table.device)
         if len(self.place) < WORTH * len(table) and self._others_are_as_pretrained(table):
             self.table, self.rows = table, nn.Parameter(table.detach()[self.place])
             _exchange(optimizer, table, self.rows)
@@ -119,16 +118,17 @@ class UsedRows:
         return others
 
 
-def _table(model: nn.Module, tasks: Sequence[Task]) -> nn.Parameter | None:
-    """The word embeddings, if they train and are looked up by the tokens of texts only."""
-    if not isinstance(model, Model):
+def _table(learner: Learner) -> nn.Parameter | None:
+    """The word embeddings, if they train and are looked up by tokens of texts only, of which all are known."""
+    model = learner.model
+    if not isinstance(model, Model) or not len(model.used_tokens):
         return None
     embeddings = model.body.get_input_embeddings()
     if type(embeddings) is not nn.Embedding or not embeddings.weight.requires_grad:
         return None
     table = embeddings.weight
     assert isinstance(table, nn.Parameter)
-    of_heads = {id(weight) for task in tasks for weight in model.heads[task.head].parameters()}
+    of_heads = {id(weight) for task in learner.tasks.values() for weight in model.heads[task.head].parameters()}
     return None if id(table) in of_heads else table
 
 

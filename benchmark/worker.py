@@ -308,6 +308,7 @@ def new_learner(study: Study, seed: int) -> Learner:
         if task.head not in model.heads:
             model.add_head(task.head, task.outputs, seed, grows=task.own is not None)
     model.to(study.device)
+    model.used_tokens = study.used_tokens
     tasks = {task.name: task for task in study.tasks}
     pretrained = tensors_of(Model(study.backbone.body, study.backbone.pooling, study.backbone.pretrained_head))
     # What was pretrained stands in the study already, and is copied only to another device.
