@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmark.batching import training_plan
-from benchmark.loop import make_stage, train_stage
+from benchmark.loop import finish_stage, make_stage, train_stage
 from benchmark.registry import build_strategy, strategy_names
 from benchmark.seeding import generator
 from benchmark.study import Study
-from strategies.base import Learner, Strategy
+from strategies.base import Learner, Stage, Strategy
 from strategies.quadratic import add_penalty_gradient, merge
 from tests.lab import OpenStudy, Silent, train, untrained
-from tests.work import Work, work
+from tests.work import Waits, Work, work
 
 STEPS = 3
 """In an epoch."""
@@ -57,15 +59,16 @@ def step_of(open_tiny: OpenStudy, name: str) -> Work:
     for epochs in (1, 2):
         study = open_tiny(["naive"], [f"training.epochs={epochs}", "train_examples=24"])
         learner, _ = train(study, strategy, stages=1)
-        stages.append(work(lambda study=study, learner=learner: second_stage(study, learner, strategy)))  # type: ignore[misc]
+        stages.append(work(lambda study=study, learner=learner: one_stage(study, learner, strategy, 1)))  # type: ignore[misc]
     epoch = stages[1] - stages[0]
     return Work(epoch.operations // STEPS, epoch.elements // STEPS)
 
 
-def second_stage(study: Study, learner: Learner, strategy: Strategy) -> None:
-    tasks = [study.tasks[1]]
-    stage = make_stage(learner.seed, 1, len(study.tasks), tasks, learner.training, study.device)
+def one_stage(study: Study, learner: Learner, strategy: Strategy, place: int) -> Stage:
+    tasks = [study.tasks[place]]
+    stage = make_stage(learner.seed, place, len(study.tasks), tasks, learner.training, study.device)
     train_stage(learner, strategy, stage, tasks, study.team, Silent())
+    return stage
 
 
 def bare_step(open_tiny: OpenStudy) -> Work:
@@ -116,3 +119,24 @@ def test_a_penalty_on_eight_tasks_takes_what_one_on_one_task_takes() -> None:
         taken.append(work(lambda: add_penalty_gradient(theta, anchor, 1.0, weight)))
     size = sum(value.numel() for value in theta.values())
     assert set(taken) == {Work(2, 6 * size)}  # a difference and a product added, of three tensors each
+
+
+@pytest.mark.parametrize("name", ["naive", "ewc", "l2_anchor", "si", "mas", "lora", "freeze"])
+def test_a_step_never_waits_for_a_gpu(open_tiny: OpenStudy, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("benchmark.ledger.READ_EVERY", {"cpu": 50})  # as on a GPU
+    fields = vars(build_strategy(name, {}))
+    strategy = build_strategy(name, {"examples": 8} if "examples" in fields else {})
+    waits = []
+    for epochs in (1, 2):
+        study = open_tiny(["naive"], [f"training.epochs={epochs}", "train_examples=24"])
+        learner, _ = train(study, strategy, stages=1)
+        found: Counter[str] = Counter()
+        for place in (1, 2, 3):
+            with Waits() as mode:
+                stage = one_stage(study, learner, strategy, place)
+            if strategy.fingerprint_after(stage):
+                finish_stage(learner, strategy, stage)
+            found += mode.found
+        waits.append(found)
+    # Choices are counted while a batch is on the CPU; whether a batch has padding is asked by transformers.
+    assert set(waits[1] - waits[0]) <= {"choices", "_ignore_bidirectional_mask_sdpa"}
