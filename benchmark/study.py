@@ -160,7 +160,7 @@ def open_study(suite: Suite, device: str, say: Say, threads: int | None = None, 
         folder = backbone_folder(suite.backbone, say)
     backbone, suite = with_pretrained_head(load_backbone(suite.backbone, folder), folder, suite, say)
     pretraining = None if backbone.pretrained_head is None else backbone.pretrained_head.about
-    kept = Kept(cache_folder() / "encoded", backbone.settings_sha256, say)
+    kept = Kept(cache_folder() / "encoded", backbone.settings_sha256, say, writes=team.main)
     try:
         tasks = []
         for plan in suite.tasks:

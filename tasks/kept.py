@@ -40,11 +40,13 @@ class Kept:
         folder: Where they lie; made when it is needed. Where nothing can be written, nothing is kept.
         tokenizer: A hash of what the tokenizer was loaded from.
         say: Is told of damage.
+        writes: Whether this process may: of several that train together one does.
     """
 
     folder: Path
     tokenizer: str
     say: Callable[[str], None]
+    writes: bool = True
 
     def name(self, spec: TaskSpec, rows: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
         """What tells the features of rows, given by their hash, from all others."""
@@ -63,15 +65,19 @@ class Kept:
         with contextlib.suppress(OSError):
             for path in sorted(self.folder.glob(f"{name}-*.arrow")):
                 if _digest(path) == path.stem.partition("-")[2]:
-                    with contextlib.suppress(OSError):  # somebody else's, or read-only
-                        os.utime(path)
+                    if self.writes:
+                        with contextlib.suppress(OSError):  # somebody else's, or read-only
+                            os.utime(path)
                     return Dataset.from_file(str(path))
-                self.say(f"{path} is damaged: its texts are encoded again")
-                path.unlink()
+                if self.writes:
+                    self.say(f"{path} is damaged: its texts are encoded again")
+                    path.unlink()
         return None
 
     def keep(self, name: str, features: Dataset) -> Dataset:
         """Writes features under a name; gives them as the file holds them, or as they are if it can't be written."""
+        if not self.writes:
+            return features
         draft = self.folder / f".{name}-{os.getpid()}"
         table = features.with_format("arrow")[:].combine_chunks()  # in one piece it can be read without a copy
         try:

@@ -121,7 +121,7 @@ class Site:
 SITES = {
     "a batch begins": Site("benchmark.loop", "run_batch"),
     "the weights have moved": Site("benchmark.progress:Lane", "step"),
-    "Fisher": Site("strategies.importance", "_weighted_log_likelihoods"),
+    "Fisher": Site("strategies.per_example", "_add_evidence"),
     "a task is evaluated": Site("benchmark.measuring", "evaluate"),
     "a batch is evaluated": Site("benchmark.loop", "Rows"),
     "a file is begun": Site("tempfile", "mkstemp"),

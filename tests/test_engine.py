@@ -169,7 +169,7 @@ def test_a_fisher_that_raises_ends_all_strengths_that_share_it(
         tried.append("fisher")
         raise ValueError("no importance today")
 
-    monkeypatch.setattr("strategies.importance.fisher_diagonal", raises)
+    monkeypatch.setattr("strategies.importance.PerExample.add", raises)
     ran = Ran(opened("naive", "ewc", settings=["ewc.lam=[1,10]"]), tmp_path / "runs")
     assert [run.failure and run.failure.stage for run in ran.runs] == [None, 0, 0]
     assert [len(run.scores) for run in ran.runs] == [4, 1, 1]

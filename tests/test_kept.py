@@ -32,6 +32,7 @@ class Shop:
         self.folder, self.tokenizer = folder, tokenizer
         self.said: list[str] = []
         self.encoded = 0
+        self.writes = True
         encode = SequenceTask.encode.__func__  # type: ignore[attr-defined]  # a classmethod's
 
         def counted(kind: type[Task], *arguments: Any) -> Any:
@@ -43,7 +44,7 @@ class Shop:
     def task(self, rows: list[Row] | None = None, length: int = 64, tokenizer: str = "one") -> Task:
         spec = make_spec("made_up", "sequence", NOWHERE, LABELS["sequence"])
         splits = {"train": rows or sequence_rows(30, 1), "test": sequence_rows(20, 2)}
-        kept = Kept(self.folder, tokenizer, self.said.append)
+        kept = Kept(self.folder, tokenizer, self.said.append, self.writes)
         return prepare(spec, splits, self.tokenizer, Sizes(None, None, length), kept=kept)
 
     @property
@@ -68,6 +69,21 @@ def test_texts_are_encoded_once_and_then_read_from_their_file(shop: Shop) -> Non
         assert content(one) == content(other)
         assert other.features.cache_files
     assert not shop.said
+
+
+def test_a_process_that_does_not_write_reads_what_is_there_and_repairs_nothing(shop: Shop) -> None:
+    shop.writes = False
+    expected = content(shop.task().train)
+    assert not shop.folder.exists()
+    shop.writes = True
+    shop.task()
+    shop.writes, before = False, shop.encoded
+    assert content(shop.task().train) == expected and shop.encoded == before
+    for path in shop.files:
+        path.write_bytes(path.read_bytes()[:-1])
+    damaged = [path.read_bytes() for path in shop.files]
+    assert content(shop.task().train) == expected and shop.encoded == before + 2
+    assert [path.read_bytes() for path in shop.files] == damaged and not shop.said
 
 
 def test_what_a_file_holds_is_read_in_place(shop: Shop) -> None:

@@ -39,7 +39,7 @@ def seconds(call: Callable[[], object]) -> float:
 @contextmanager
 def encoded_in(folder: Path) -> Iterator[None]:
     """Encoded texts are kept there."""
-    with patch.object(benchmark.study, "Kept", lambda _, tokenizer, say: Kept(folder, tokenizer, say)):
+    with patch.object(benchmark.study, "Kept", lambda _, tokenizer, say, writes: Kept(folder, tokenizer, say, writes)):
         yield
 
 
