@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from tasks.base import Task
 
-POOL_BATCHES = 16
+POOL_BATCHES = 64
 """Batches that are sorted by length together: more pad less, fewer mix texts of different lengths better."""
+JITTER = 0.05
+"""Share by which lengths are taken to be longer or shorter at random when they are sorted, so that it is not the same
+texts that meet in every epoch. On the quickstart's texts 2 % of a batch is padding then (16 batches sorted without it:
+11 %, batches of random texts: 187 %)."""
 
 
 class Step(NamedTuple):
@@ -26,8 +30,8 @@ class Step(NamedTuple):
 def training_plan(tasks: list[Task], batch_size: int, epochs: int, generator: torch.Generator) -> list[Step]:
     """The order of batches of a whole stage, decided before it starts.
 
-    In each epoch every example comes once. Examples are shuffled, sorted by length within pools, cut into batches of
-    one task each, and the batches of all tasks are shuffled: so batches pad little, and still come in random order.
+    In each epoch every example comes once. Examples are shuffled, sorted in pools by about their length, cut into
+    batches of one task each, and the batches of all tasks are shuffled: so they pad little, and come in random order.
     Of a task's batches in an epoch the largest has at most one example more than the smallest: in a small last batch
     a few examples, the longest of their pool, would weigh as much as all others of a full one.
     """
@@ -66,9 +70,10 @@ def evaluation_batches(lengths: NDArray[np.int64], token_budget: int) -> Iterato
 
 def _bucketed(lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
     shuffled = torch.randperm(len(lengths), generator=generator).numpy()
+    jitter = 1 + JITTER * (2 * torch.rand(len(lengths), generator=generator, dtype=torch.float64).numpy() - 1)
     cut = np.array_split(shuffled, math.ceil(len(shuffled) / batch_size))
     for first in range(0, len(cut), POOL_BATCHES):
         pool = cut[first : first + POOL_BATCHES]
         positions = np.concatenate(pool)
-        ordered = positions[np.argsort(lengths[positions], kind="stable")]
+        ordered = positions[np.argsort(lengths[positions] * jitter[positions], kind="stable")]
         yield from (batch.tolist() for batch in np.split(ordered, np.cumsum([len(batch) for batch in pool])[:-1]))

@@ -136,7 +136,7 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(open_tiny: OpenStudy, m
 
 
 def test_every_kind_of_task_is_learned_and_the_first_are_forgotten(open_tiny: OpenStudy, tmp_path: Path) -> None:
-    study = open_tiny(["naive"], ["training.learning_rate=1e-2", "training.epochs=4"])
+    study = open_tiny(["naive"], ["training.learning_rate=1e-2", "training.epochs=10"])
     naive = run_all(study, tmp_path / "runs")["naive"]
     assert naive.learned_at == [1, 2, 3, 4]
     for position, row in enumerate(naive.learned_at):
