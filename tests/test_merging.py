@@ -225,7 +225,7 @@ def test_independent_models_forget_nothing_and_cost_one_model_a_task(open_tiny: 
 
 
 def test_evaluating_uses_a_tasks_own_model(open_tiny: OpenStudy) -> None:
-    study = open_tiny(["naive"], ["training.epochs=4", "training.learning_rate=1e-2"])
+    study = open_tiny(["naive"], ["training.epochs=10", "training.learning_rate=1e-2"])
     learner, _ = train(study, Independent(), stages=4)
     once, _ = train(study, Naive(), stages=1)
     first = study.tasks[0]
