@@ -26,7 +26,7 @@ test: $(VENV)/installed-dev
 test-data: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m data
 
-# Speed and memory against others and against what is promised: docs/performance.md. About two hours.
+# Speed and memory against others and against what is promised: docs/performance.md. Hours: its parts can be run by themselves.
 bench: $(VENV)/installed-dev build/bench/avalanche
 	$(BIN)/python -m tests.bench
 
