@@ -56,6 +56,15 @@ def one_of_sweep(strategy: str, limit: int | None) -> Took:
     return run("sweep", limit, "--strategies", strategy, *_one_value(strategy), "--seeds", "0", *ALONE, threads=1)
 
 
+def start_of_sweep(limit: int | None) -> Took:
+    """What every command does before it trains: imports, texts read and encoded, the backbone loaded."""
+    code = (
+        "from benchmark.study import open_study\nfrom benchmark.suite import Overrides, load_suite\n"
+        f"open_study(load_suite('sweep', Overrides(limit={limit})), 'cpu', lambda message: None, 1)"
+    )
+    return _run([sys.executable, "-c", code], 1)
+
+
 ALONE = ("--jobs", "1", "--threads", "1")
 """So that processor time has no waiting of threads for each other in it."""
 

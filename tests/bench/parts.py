@@ -155,7 +155,7 @@ def sweep(order: Order) -> list[Row]:
     """The sweep, against all of its runs from scratch.
 
     The latter are priced: one run of each strategy from scratch, times how many the sweep has of it. Start-up weighs
-    more where runs are short, so the ratio without it is told too, its price being that of a dry run.
+    more where runs are short, so the ratio without it is told too, its price being that of opening the study.
     """
     limit = None if order.whole else order.job.sizes.sweep
     size = "whole" if limit is None else f"--limit {limit}"
@@ -166,7 +166,7 @@ def sweep(order: Order) -> list[Row]:
             if name == "shared":
                 took[name] = commands.run("sweep", limit, *commands.ALONE, threads=1)
             elif name == "start":
-                took[name] = commands.run("sweep", limit, "--dry-run", threads=1)
+                took[name] = commands.start_of_sweep(limit)
             else:
                 took[name] = commands.one_of_sweep(name, limit)
             order.say(f"sweep {size}, {name}: {took[name].wall:.0f} s, processor {took[name].cpu:.0f} s")
