@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +41,7 @@ STATED_POOLING: dict[str, Pooling] = {
 
 
 class Model(nn.Module):
-    """Body and heads. Called with a task and a batch it gives the batch's rows.
+    """Body and heads. Called with tasks' questions about some texts it gives the rows of each.
 
     Attributes:
         body: The pretrained model without any head.
@@ -75,9 +75,16 @@ class Model(nn.Module):
             head.bias.zero_()
         self.heads[name] = head.to(self.body.device)
 
-    def forward(self, task: Task, batch: Batch) -> Rows:
-        """The rows of a batch: logits of the task's head and their targets."""
-        return task.rows(*self.read(batch), self.heads[task.head], batch)
+    def forward(self, *questions: tuple[Task, Batch]) -> list[Rows]:
+        """Of each task and batch the rows: logits of the task's head and their targets.
+
+        All batches have the same texts: the body reads those of the first.
+        """
+        (_, texts), *others = questions
+        if others and texts.frozen is not None and texts.frozen.states.dim() == 2:
+            texts = replace(texts, frozen=None)  # other tasks may need more than pooled states
+        states = self.read(texts)
+        return [task.rows(*states, self.heads[task.head], batch) for task, batch in questions]
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Last hidden states, (B, L, D), and pooled ones, (B, D); hidden ones of length 0 where only these are known.

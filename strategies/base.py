@@ -123,7 +123,7 @@ class Learner:
     """What is being trained, and all that a strategy remembers.
 
     Attributes:
-        model: Body and heads; ``model(task, batch)`` gives the batch's rows.
+        model: Body and heads; ``model((task, batch), ...)`` gives the rows of each batch, all of the same texts.
         layers: Layer -> names of its parameters, from the input up. The body only.
         heads: Head -> names of its parameters.
         tasks: Name -> task, of the whole stream, in the order in which the run learns them. Their data is none of a
@@ -166,10 +166,22 @@ class Learner:
             batch: Of that task, on the model's device.
             weights: Name -> what to use in the place of this parameter; gradients flow into it instead.
         """
-        rows: Rows = (
-            self.model(task, batch) if weights is None else functional_call(self.model, dict(weights), (task, batch))
-        )
+        (rows,) = self.answers([(task, batch)], weights)
         return rows
+
+    def answers(
+        self, questions: Sequence[tuple[Task, Batch]], weights: Mapping[str, Tensor] | None = None
+    ) -> Sequence[Rows]:
+        """The rows of several tasks' questions about the same texts, which the body reads once.
+
+        Args:
+            questions: Each a task and a batch of it, as `Task.unlabelled` makes them of one batch.
+            weights: As for `rows`.
+        """
+        answers: Sequence[Rows] = (
+            self.model(*questions) if weights is None else functional_call(self.model, dict(weights), tuple(questions))
+        )
+        return answers
 
     def body(self) -> dict[str, nn.Parameter]:
         """The body's parameters by name."""

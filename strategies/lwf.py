@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Annotated, ClassVar
@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from strategies.base import Batch, Learner, Neutral, Stage, Strategy, Task, snapshot
+from strategies.base import Batch, Learner, Neutral, Rows, Stage, Strategy, Task, snapshot
 from strategies.search import Search
 
 
@@ -31,12 +31,11 @@ class LwF(Strategy):
 
     Deviations: the paper has the cross-entropy in place of KL, which has the same gradient, and no T^2, which keeps
     the term's size independent of T (Hinton et al. 2015, arXiv:1503.02531). Its warm-up, in which only the new head
-    trains, is left out: all strategies have the same schedule. Each head's pass through the body draws its own
-    dropout; the task's own pass draws the same as in naive. A head of tags is asked about every token, one of
+    trains, is left out: all strategies have the same schedule. A head of tags is asked about every token, one of
     answers about every place: texts of other tasks mark neither words nor passages.
 
-    Keeps: a copy of body and earlier heads, taken anew for each stage. Costs: for every earlier head one more forward
-    and backward pass a step, and one forward pass of the teacher.
+    Keeps: a copy of body and earlier heads, taken anew for each stage. Costs: one forward pass of the teacher a step,
+    and the earlier heads; their number hardly matters, as the bodies read a batch once for all heads.
     """
 
     name: ClassVar[str] = "lwf"
@@ -66,18 +65,21 @@ class LwF(Strategy):
 
     def loss(self, learner: Learner, task: Task, batch: Batch) -> Tensor:
         """The task's loss, and the distance to the teacher's answers once there is one."""
-        loss = super().loss(learner, task, batch)
         if "teacher" not in learner.state:
-            return loss
-        for head, old in _earlier(learner, task).items():
-            if not set(learner.heads[head]) <= learner.state["teacher"].keys():
-                continue  # of a task that trains in the same stage
-            question = old.unlabelled(batch)
-            wanted = _answers(learner, old, question, learner.state["teacher"])
-            given = learner.rows(old, question).logits.float()
-            if (known := learner.known_classes(old)) is not None:
-                wanted, given = wanted[:, known], given[:, known]
-            loss = loss + self.lam * self._distance(wanted, given)
+            return super().loss(learner, task, batch)
+        teacher: Mapping[str, Tensor] = learner.state["teacher"]
+        asked = [
+            old
+            for head, old in _earlier(learner, task).items()
+            if set(learner.heads[head]) <= teacher.keys()  # else of a task that trains in the same stage
+        ]
+        questions = [(old, old.unlabelled(batch)) for old in asked]
+        rows, *answers = learner.answers([(task, batch), *questions])
+        loss = nn.functional.cross_entropy(rows.logits.float(), rows.targets)
+        for old, given, wanted in zip(asked, answers, _answers(learner, questions, teacher), strict=True):
+            known = learner.known_classes(old)
+            kept = slice(None) if known is None else known
+            loss = loss + self.lam * self._distance(wanted.logits.float()[:, kept], given.logits.float()[:, kept])
         return loss
 
     def _distance(self, teacher: Tensor, student: Tensor) -> Tensor:
@@ -93,10 +95,12 @@ def _earlier(learner: Learner, task: Task) -> dict[str, Task]:
 
 
 @torch.no_grad()
-def _answers(learner: Learner, task: Task, batch: Batch, teacher: Mapping[str, Tensor]) -> Tensor:
-    """The teacher's logits, (N, C), with dropout off."""
+def _answers(
+    learner: Learner, questions: Sequence[tuple[Task, Batch]], teacher: Mapping[str, Tensor]
+) -> Sequence[Rows]:
+    """The teacher's rows, with dropout off."""
     training = learner.model.training
     learner.model.eval()
-    logits = learner.rows(task, batch, weights=teacher).logits.float()
+    rows = learner.answers(questions, weights=teacher)
     learner.model.train(training)
-    return logits
+    return rows

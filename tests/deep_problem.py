@@ -25,11 +25,12 @@ class Deep(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.heads = nn.ModuleDict({name: nn.Linear(4, 3) for name in heads})
 
-    def forward(self, task: PointTask, batch: Points) -> Rows:
-        hidden = batch.x
+    def forward(self, *questions: tuple[PointTask, Points]) -> list[Rows]:
+        hidden = questions[0][1].x
         for layer in self.body:
             hidden = torch.tanh(layer(hidden))
-        return Rows(self.heads[task.head](self.dropout(hidden)), batch.y, torch.arange(len(batch)))
+        hidden = self.dropout(hidden)
+        return [Rows(self.heads[task.head](hidden), batch.y, torch.arange(len(batch))) for task, batch in questions]
 
 
 def deep(training: Training = DECAYING) -> Problem:

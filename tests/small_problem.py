@@ -79,8 +79,11 @@ class TwoLayers(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name in heads})
 
-    def forward(self, task: PointTask, batch: Points) -> Rows:
-        hidden = self.dropout(torch.tanh(self.body(batch.x)))
+    def forward(self, *questions: tuple[PointTask, Points]) -> list[Rows]:
+        hidden = self.dropout(torch.tanh(self.body(questions[0][1].x)))
+        return [self.rows(task, batch, hidden) for task, batch in questions]
+
+    def rows(self, task: PointTask, batch: Points, hidden: Tensor) -> Rows:
         logits = self.heads[task.head](hidden)
         copies = [logits * (1 + extra) for extra in range(task.rows_each)]
         owner = torch.arange(len(batch)).repeat(task.rows_each)

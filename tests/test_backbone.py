@@ -205,11 +205,11 @@ def test_what_is_computed_for_an_example_does_not_depend_on_its_batch(
     everything = list(range(len(task.test.features)))
     with torch.inference_mode():
         batch = task.collate(task.test, everything)
-        together = model(task, batch)
+        (together,) = model((task, batch))
         assert together.logits.isfinite().all()
         assert len(task.decide(together, batch)) == len(everything)
         for example in everything:
-            alone = model(task, task.collate(task.test, [example]))
+            (alone,) = model((task, task.collate(task.test, [example])))
             mine = together.logits[together.owner == example]
             torch.testing.assert_close(mine[:, : alone.logits.shape[1]], alone.logits, atol=1e-5, rtol=1e-5)
             # A span's choices are places; those that only the batch has are shut.

@@ -17,10 +17,10 @@ from benchmark.suite import load_suite
 from benchmark.worker import new_learner
 from strategies.base import snapshot
 from tests.bench import bare, fisher, freezing, material, ours, steps, trainer, wanted, worker
-from tests.bench.__main__ import parser
+from tests.bench.__main__ import main, parser
 from tests.bench.commands import SWEPT
 from tests.bench.field import Failed, Process, environment, run_rounds, started
-from tests.bench.job import QUICK, Contender, Job, Sizes, spent
+from tests.bench.job import GPU, QUICK, Contender, Job, Sizes, spent
 from tests.bench.parts import PARTS, priced
 from tests.bench.ratios import Bound, Row, in_turns, ratios, shown, table
 from tests.benchmarks.memory import Peak, line
@@ -116,8 +116,15 @@ def test_avalanche_has_one_version_everywhere() -> None:
 
 
 def test_a_job_travels_as_text() -> None:
-    job = Job("somewhere", 2, QUICK)
-    assert Job.read(job.text()) == job
+    for job in (Job("somewhere", 2, QUICK), Job("there", 4, GPU, "cuda", "bf16", 64)):
+        assert Job.read(job.text()) == job
+
+
+def test_parts_of_a_processors_time_are_refused_on_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--device", "cuda", "--only", "help", "--only", "training", "--only", "steps"])
+    assert ended.value.code == 2
+    assert "help, steps: not on a GPU; there are training, " in capsys.readouterr().err
 
 
 def test_only_others_have_an_allocator_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +182,38 @@ def test_the_trainer_trains_our_model(job: Job, make: Any, monkeypatch: pytest.M
     assert contender.round()["wall"] > 0
     moved = [name for name, value in models[0].named_parameters() if not torch.equal(value, before[name])]
     assert len(moved) > 20
+
+
+def test_training_tells_what_it_read_and_computed(job: Job) -> None:
+    contender = ours.training(job)
+    found = contender.round()
+    (task,) = material.opened(job).tasks
+    assert found["tokens"] == task.train.lengths.sum()
+    assert contender.check()["rate"] > found["flops"] / found["wall"] > 0
+
+
+def test_batch_size_and_precision_are_what_was_asked_for(job: Job) -> None:
+    for asked in (job, replace(job, batch=4, precision="bf16")):
+        suite = material.suite_of(asked)
+        assert (suite.training.batch_size, suite.precision) == (asked.batch, asked.precision)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_compiled_body_trains_the_same(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    learners: list[Any] = []
+
+    def kept(study: Study, seed: int) -> Any:
+        learners.append(new_learner(study, seed))
+        without_dropout(learners[-1].model)
+        return learners[-1]
+
+    monkeypatch.setattr(ours, "new_learner", kept)
+    found = [make(job).round() for make in (ours.training, ours.compiled_training)]
+    assert found[0]["tokens"] == found[1]["tokens"]
+    plain, compiled = (snapshot(dict(learner.model.named_parameters())) for learner in learners)
+    for name, value in plain.items():
+        torch.testing.assert_close(value, compiled[name], rtol=1e-3, atol=1e-5)
 
 
 def test_both_predict(job: Job) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from strategies.importance import Fisher, fisher_diagonal, output_sensitivity
+from tasks.base import Rows
 from tests.small_problem import Points, PointTask, Problem, problem
 
 KINDS: list[Fisher] = ["exact", "sampled", "empirical"]
@@ -33,10 +34,8 @@ class Logistic(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight)
 
-    def forward(self, task: PointTask, batch: Points) -> Any:
-        from tasks.base import Rows
-
-        return Rows(batch.x @ self.weight.T, batch.y, torch.arange(len(batch)))
+    def forward(self, *questions: tuple[PointTask, Points]) -> list[Rows]:
+        return [Rows(batch.x @ self.weight.T, batch.y, torch.arange(len(batch))) for _, batch in questions]
 
 
 def logistic(labels: Fisher, seed: int = 0, examples: int = 40) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -48,7 +47,7 @@ def logistic(labels: Fisher, seed: int = 0, examples: int = 40) -> tuple[Tensor,
     model = Logistic(weight)
     task = PointTask("logistic", x, y)
     batches = [task.batch([index]) for index in range(examples)]
-    result = fisher_diagonal(lambda batch: model(task, batch), batches, {"weight": model.weight}, labels, seed)
+    result = fisher_diagonal(lambda batch: model((task, batch))[0], batches, {"weight": model.weight}, labels, seed)
     return result["weight"], x, y, torch.softmax(x @ weight.T, dim=1)
 
 
@@ -119,8 +118,6 @@ def test_shut_choices_with_the_lowest_logit_give_finite_numbers() -> None:
     task = made.tasks[0]
 
     def rows(batch: Any) -> Any:
-        from tasks.base import Rows
-
         open_rows = made.learner.rows(task, batch)
         shut = torch.tensor([False, False, True])
         return Rows(
@@ -151,15 +148,13 @@ def sensitivity(made: Problem, batches: list[list[int]]) -> dict[str, Tensor]:
 
 def linear_map(shut: float | None = None, kind: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
     """Sensitivity of a linear map, with its inputs and outputs; its last output may be shut."""
-    from tasks.base import Rows
-
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(10, 4, generator=generator)
     model = Logistic(torch.randn(3, 4, generator=generator))
     task = PointTask("linear", x, torch.randint(3, (10,), generator=generator))
 
     def rows(batch: Any) -> Any:
-        made = model(task, batch)
+        (made,) = model((task, batch))
         logits = made.logits.to(kind)
         if shut is not None:
             logits = logits.masked_fill(torch.tensor([False, False, True]), shut)

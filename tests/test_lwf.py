@@ -15,6 +15,8 @@ from strategies.lwf import LwF
 from strategies.naive import Naive
 from tests.small_problem import PointTask, Problem, problem
 
+SEED = 5
+
 
 def begun(strategy: LwF, index: int, rows_each: int = 1) -> tuple[Problem, nn.Module]:
     """A problem on its way in a stage, and its model as it was when the stage began."""
@@ -35,13 +37,15 @@ def begun(strategy: LwF, index: int, rows_each: int = 1) -> tuple[Problem, nn.Mo
 
 
 def written(made: Problem, teacher: nn.Module, index: int, strategy: LwF) -> Tensor:
-    """Cross-entropy plus ``lam T^2 sum_t mean_rows sum_c p (log p - log q)``."""
+    """Cross-entropy plus ``lam T^2 sum_t mean_rows sum_c p (log p - log q)``, all under one draw of dropout."""
     task = made.tasks[index]
     batch = task.batch(range(12))
+    torch.manual_seed(SEED)
     rows = made.learner.rows(task, batch)
     total = nn.functional.cross_entropy(rows.logits, rows.targets)
     for old in made.tasks[:index]:
-        p = torch.softmax(teacher(old, batch).logits.detach() / strategy.temperature, dim=1)
+        torch.manual_seed(SEED)
+        p = torch.softmax(teacher((old, batch))[0].logits.detach() / strategy.temperature, dim=1)
         q = torch.softmax(made.learner.rows(old, batch).logits / strategy.temperature, dim=1)
         total = total + strategy.lam * strategy.temperature**2 * (p * (p.log() - q.log())).sum(dim=1).mean()
     return total
@@ -61,11 +65,23 @@ def test_loss_and_gradient_are_those_of_the_written_formula(index: int, temperat
     ]
     found = []
     for way in ways:
-        torch.manual_seed(5)  # the same dropout in both: a teacher that dropped out would shift the student's
+        torch.manual_seed(SEED)  # the same dropout in both
         loss = way()
         found.append([loss, *torch.autograd.grad(loss, weights)])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_student_and_teacher_read_a_batch_once_however_many_heads_answer(index: int) -> None:
+    strategy = LwF()
+    made, _ = begun(strategy, index)
+    modes: list[bool] = []
+    body = made.learner.model.body
+    assert isinstance(body, nn.Module)
+    body.register_forward_hook(lambda module, given, out: modes.append(module.training))
+    strategy.loss(made.learner, made.tasks[index], made.tasks[index].batch(range(12)))
+    assert sorted(modes) == [False, True]
 
 
 def test_one_row_by_hand() -> None:

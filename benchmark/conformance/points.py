@@ -140,10 +140,14 @@ class Network(nn.Module):
             for name, value in self.named_parameters():
                 value.copy_(torch.randn(value.shape, generator=generator("points", name)) * 0.4)
 
-    def forward(self, task: PointTask, batch: Points) -> Rows:
+    def forward(self, *questions: tuple[PointTask, Points]) -> list[Rows]:
         """One row an example; none of one whose label is ignored."""
+        states = self.body(questions[0][1].x)
+        return [self._rows(task, batch, states) for task, batch in questions]
+
+    def _rows(self, task: PointTask, batch: Points, states: Tensor) -> Rows:
         labelled = batch.labels != IGNORED
-        logits = self.heads[task.head](self.body(batch.x))
+        logits = self.heads[task.head](states)
         return Rows(logits[labelled], batch.labels[labelled], labelled.nonzero()[:, 0])
 
 

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.field import Failed, Process
-from tests.bench.job import FULL, QUICK, Job
-from tests.bench.parts import COMMANDS, PARTS, Order
+from tests.bench.job import BATCH, FULL, GPU, QUICK, Job
+from tests.bench.parts import COMMANDS, ON_GPU, PARTS, Order
 from tests.bench.ratios import Row, table
 
 
@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", action="append", choices=list(PARTS), default=[], help="this part; may be repeated")
     made.add_argument("--rounds", type=int, default=5, help="that are counted; default: 5")
     made.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: the cores")
+    made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    made.add_argument("--precision", choices=["no", "bf16"], default="no", help="of training; default: no, float32")
+    made.add_argument("--batch-size", type=int, default=BATCH, help="of training; default: %(default)s")
     made.add_argument("--quick", action="store_true", help="small sizes: whether it works, not how fast it is")
     made.add_argument("--whole", action="store_true", help="the sweep at its full size, which takes over an hour")
     made.add_argument("--json", type=Path, metavar="FILE", help="writes the rows there too")
@@ -41,11 +44,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the parts and prints the table; 1 if something could not be measured."""
     options = parser().parse_args(arguments)
-    chosen = options.only or list(PARTS)
+    gpu = options.device != "cpu"
+    chosen = options.only or list(ON_GPU if gpu else PARTS)
+    if gpu and (others := sorted(set(chosen) - set(ON_GPU))):
+        parser().error(f"{', '.join(others)}: not on a GPU; there are {', '.join(ON_GPU)}")
     rows: list[Row] = []
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(folder, options.threads, QUICK if options.quick else FULL)
+        sizes = QUICK if options.quick else GPU if gpu else FULL
+        job = Job(folder, options.threads, sizes, options.device, options.precision, options.batch_size)
         order = Order(job, options.rounds, options.whole, _say)
         if set(chosen) - set(COMMANDS):
             found = _texts(job)
@@ -61,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write("\n".join(table(rows)) + "\n")
     if options.json:
         made = {"machine": platform.platform(), "cores": os.cpu_count(), "threads": options.threads}
+        made |= {"device": options.device, "precision": options.precision, "batch_size": options.batch_size}
         made |= {"quick": options.quick, "rows": [row.plain() for row in rows]}
         options.json.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return 1 if failed else 0

@@ -28,8 +28,8 @@ from benchmark.worker import new_learner
 from strategies.base import Learner
 from tasks.base import Task
 from tests.bench.fisher import Diagonal, chosen, compared, ready
-from tests.bench.job import BATCH, RATE, Contender, Job, spent
-from tests.bench.material import as_for_others
+from tests.bench.job import RATE, Contender, Job
+from tests.bench.material import as_for_others, timed
 from tests.bench.wanted import FOLDER, UNUSED
 
 
@@ -111,16 +111,18 @@ class Items(Dataset[tuple[Mapping[str, Any], int]]):
 
 
 class Wrapped(nn.Module):
-    """Our own body and head, called with padded texts, giving logits."""
+    """Our own body and head, called with padded texts, giving logits; in mixed precision, which it has not itself."""
 
-    def __init__(self, learner: Learner, task: Task) -> None:
+    def __init__(self, learner: Learner, task: Task, precision: str = "no") -> None:
         super().__init__()
         self.model: Any = learner.model
         self.task = task
+        self.mixed = precision == "bf16"
 
     def forward(self, texts: BatchEncoding) -> Tensor:
-        logits: Tensor = self.model.heads[self.task.head](self.model.embed(dict(texts)))
-        return logits
+        with torch.autocast(texts["input_ids"].device.type, torch.bfloat16, enabled=self.mixed):
+            logits: Tensor = self.model.heads[self.task.head](self.model.embed(dict(texts)))
+        return logits.float()
 
 
 def training(job: Job) -> Contender:
@@ -128,15 +130,16 @@ def training(job: Job) -> Contender:
     _, _, supervised, _ = _modules()
     study = as_for_others(job)
     (task,) = study.tasks
-    model = Wrapped(new_learner(study, 0), task)
+    model, device = Wrapped(new_learner(study, 0), task, job.precision), study.device
     (experience,) = _stream(study, range(len(task.train.features)))
 
     def epoch() -> None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, fused=True)
-        naive = supervised.Naive(model=model, optimizer=optimizer, train_mb_size=BATCH, evaluator=None)
+        chosen = {"train_mb_size": job.batch, "evaluator": None, "device": device}
+        naive = supervised.Naive(model=model, optimizer=optimizer, **chosen)
         naive.train(experience)
 
-    return Contender(lambda: spent(epoch))
+    return timed(job, epoch)
 
 
 def importances(job: Job, batch_size: int = 1) -> Contender:
@@ -153,7 +156,7 @@ def importances(job: Job, batch_size: int = 1) -> Contender:
     def measured(examples: int) -> Diagonal:
         (experience,) = _stream(study, places[:examples])
         found = plugin.compute_importances(
-            model, nn.CrossEntropyLoss(), optimizer, experience.dataset, torch.device("cpu"), batch_size
+            model, nn.CrossEntropyLoss(), optimizer, experience.dataset, learner.device, batch_size
         )
         learner.model.eval()
         return {name.removeprefix("model."): value.data for name, value in found.items()}
@@ -163,7 +166,7 @@ def importances(job: Job, batch_size: int = 1) -> Contender:
 
 def importances_of_batches(job: Job) -> Contender:
     """The same with the batches that it trains with, as it is by default."""
-    return importances(job, BATCH)
+    return importances(job, job.batch)
 
 
 def _stream(study: Study, places: Sequence[int]) -> Any:

@@ -35,38 +35,34 @@ class Took:
         return {"wall": self.wall, "cpu": self.cpu}[clock]
 
 
-def retain(*arguments: str, threads: int | None = None) -> Took:
+def retain(*arguments: str) -> Took:
     """Runs the command to its end.
 
     Raises:
         Failed: it says that something is wrong.
     """
-    return _run([sys.executable, "-m", "benchmark.cli", *arguments], threads)
+    return _run([sys.executable, "-m", "benchmark.cli", *arguments])
 
 
-def run(suite: str, limit: int | None, *arguments: str, threads: int | None = None) -> Took:
+def run(suite: str, limit: int | None, *arguments: str) -> Took:
     """``retain run`` into a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         few = [] if limit is None else ["--limit", str(limit)]
-        return retain("run", suite, *few, *arguments, "--out", str(Path(folder) / "out"), threads=threads)
+        return retain("run", suite, *few, *arguments, "--out", str(Path(folder) / "out"))
 
 
 def one_of_sweep(strategy: str, limit: int | None) -> Took:
     """One run of the sweep from scratch, with the strategy's default strength: all strengths cost the same."""
-    return run("sweep", limit, "--strategies", strategy, *_one_value(strategy), "--seeds", "0", *ALONE, threads=1)
+    return run("sweep", limit, "--strategies", strategy, *_one_value(strategy), "--seeds", "0")
 
 
 def start_of_sweep(limit: int | None) -> Took:
     """What every command does before it trains: imports, texts read and encoded, the backbone loaded."""
     code = (
         "from benchmark.study import open_study\nfrom benchmark.suite import Overrides, load_suite\n"
-        f"open_study(load_suite('sweep', Overrides(limit={limit})), 'cpu', lambda message: None, 1)"
+        f"open_study(load_suite('sweep', Overrides(limit={limit})), 'cpu', lambda message: None)"
     )
-    return _run([sys.executable, "-c", code], 1)
-
-
-ALONE = ("--jobs", "1", "--threads", "1")
-"""So that processor time has no waiting of threads for each other in it."""
+    return _run([sys.executable, "-c", code])
 
 
 def _one_value(strategy: str) -> list[str]:
@@ -81,13 +77,13 @@ def imported_by_help() -> set[str]:
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n    main(['--help'])\n"
         "print('\\n'.join(sys.modules))"
     )
-    return set(_run([sys.executable, "-c", code], None).said.splitlines())
+    return set(_run([sys.executable, "-c", code]).said.splitlines())
 
 
-def _run(command: list[str], threads: int | None) -> Took:
+def _run(command: list[str]) -> Took:
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment(threads), stdout=said, stderr=errors)
+        process = subprocess.Popen(command, env=environment(), stdout=said, stderr=errors)
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

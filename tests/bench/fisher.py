@@ -6,6 +6,7 @@ All take the labels of the data, as Avalanche does, so that they compute the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from benchmark.worker import new_learner
 from strategies.base import Learner
 from strategies.importance import stage_fisher
 from tasks.base import Batch, Task
-from tests.bench.job import Contender, Job, spent
-from tests.bench.material import opened, stage_of
+from tests.bench.job import Contender, Job
+from tests.bench.material import opened, stage_of, timed
 from tests.bench.ratios import Numbers
 
 Diagonal = Mapping[str, Tensor]
@@ -64,7 +65,7 @@ def compared(job: Job, learner: Learner, task: Task, measured: Callable[[int], D
         learner.model.float()
         return {"error": relative_error(found, exact)}
 
-    return Contender(lambda: spent(lambda: measured(job.sizes.fisher)), check)
+    return replace(timed(job, lambda: measured(job.sizes.fisher)), check=check)
 
 
 def looped(learner: Learner, task: Task, examples: int) -> Diagonal:

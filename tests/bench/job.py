@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from tests.bench.ratios import Numbers
 
@@ -41,6 +41,8 @@ class Sizes:
 
 FULL = Sizes(800, 1000, 24, 512, 128, 20, None, 128)
 QUICK = Sizes(80, 80, 4, 16, 8, 4, 16, 8)
+GPU = replace(FULL, train=6000, test=6000)
+"""As many texts as there are in the proportions of the quickstart: a round must last longer than a clock is coarse."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,17 @@ class Job:
         folder: Where the texts and the suite lie: see `tests.bench.material`.
         threads: That it computes with.
         sizes: How much it does in a round.
+        device: ``cpu`` or ``cuda``.
+        precision: Of training: ``no`` for float32, or ``bf16`` for autocast.
+        batch: Examples in a step of training.
     """
 
     folder: str
     threads: int
     sizes: Sizes
+    device: str = "cpu"
+    precision: str = "no"
+    batch: int = BATCH
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -63,7 +71,7 @@ class Job:
     @classmethod
     def read(cls, text: str) -> Job:
         raw = json.loads(text)
-        return cls(raw["folder"], raw["threads"], Sizes(**raw["sizes"]))
+        return cls(**raw | {"sizes": Sizes(**raw["sizes"])})
 
 
 def nothing() -> Numbers:
@@ -79,8 +87,9 @@ class Contender:
     check: Callable[[], Numbers] = field(default=nothing)
 
 
-def spent(work: Callable[[], object]) -> dict[str, float]:
-    """Seconds of the clock and of the processor that a call takes."""
+def spent(work: Callable[[], object], finish: Callable[[], object] = nothing) -> dict[str, float]:
+    """Seconds of the clock and of the processor that a call takes, with what it has left to be waited for."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
+    finish()
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from benchmark.loop import make_stage
 from benchmark.study import Study, open_study
-from benchmark.suite import Overrides, load_suite
+from benchmark.suite import Overrides, Suite, load_suite
 from strategies.base import Learner, Stage, Training
 from tasks.base import Task
-from tests.bench.job import BATCH, RATE, Contender, Job
+from tests.bench.job import RATE, Contender, Job, spent
 from tests.bench.ratios import Numbers
 
 PARTS = {"rotten_tomatoes": 2, "bbc_news": 1, "conll2003_ner": 2}
@@ -39,7 +39,7 @@ description: the texts of the quickstart together
 backbone: {backbone}
 stream: [texts.yaml]
 max_length: 128
-training: {{epochs: 1, batch_size: {batch}, learning_rate: {rate}, head_learning_rate: {head_rate}}}
+training: {{epochs: 1, learning_rate: {rate}, head_learning_rate: {head_rate}}}
 strategies: {{naive: }}
 """
 
@@ -54,7 +54,7 @@ def write(folder: Path, backbone: str, train: Texts, test: Texts) -> None:
             csv.writer(file).writerows([("text", "collection"), *texts])
     labels = ", ".join(sorted({label for _, label in train}))
     (folder / "texts.yaml").write_text(TASK.format(labels=labels), encoding="utf-8")
-    suite = SUITE.format(backbone=backbone, batch=BATCH, rate=RATE, head_rate=10 * RATE)
+    suite = SUITE.format(backbone=backbone, rate=RATE, head_rate=10 * RATE)
     (folder / "bench.yaml").write_text(suite, encoding="utf-8")
 
 
@@ -87,9 +87,27 @@ def _text(row: dict[str, object]) -> str:
     return " ".join(words) if isinstance(words, list) else str(row["text"])
 
 
+def suite_of(job: Job) -> Suite:
+    """The suite of the job's folder, as the job wants it."""
+    settings = [f"training.batch_size={job.batch}"]
+    settings += [f"precision={job.precision}"] if job.precision != "no" else []
+    return load_suite(str(Path(job.folder) / "bench.yaml"), Overrides(settings=settings))
+
+
 def opened(job: Job) -> Study:
     """The study of the job's folder."""
-    return open_study(load_suite(str(Path(job.folder) / "bench.yaml")), "cpu", lambda _: None, job.threads)
+    return open_study(suite_of(job), job.device, lambda _: None, job.threads)
+
+
+def timed(job: Job, work: Callable[[], object]) -> Contender:
+    """A contender whose rounds are this, to the end of what it has the device do."""
+    return Contender(lambda: spent(work, lambda: finish(job)))
+
+
+def finish(job: Job) -> None:
+    """Waits until the device has done all that it was told to."""
+    if job.device == "cuda":
+        torch.cuda.synchronize()
 
 
 def as_for_others(job: Job) -> Study:
@@ -101,4 +119,4 @@ def as_for_others(job: Job) -> Study:
 
 def stage_of(learner: Learner, task: Task, training: Training | None = None, index: int = 0, count: int = 1) -> Stage:
     """A stage of the task."""
-    return make_stage(learner.seed, index, count, [task], training or learner.training, torch.device("cpu"))
+    return make_stage(learner.seed, index, count, [task], training or learner.training, learner.device)

@@ -44,9 +44,21 @@ def training(order: Order) -> list[Row]:
     there = _with_avalanche(order, titles)
     with started(["ours", *there], order.job) as field:
         rounds = run_rounds(field, order.rounds)
+        rate = field["ours"].ask("check")["rate"]
     rows = _wall_rows(rounds, "ours", {name: titles[name] for name in there}, bounds)
-    speed = order.job.sizes.train / statistics.median([found["ours"]["wall"] for found in rounds])
-    return [replace(rows[0], note=f"{rows[0].note}; ours {shown(speed)} examples a second"), *rows[1:]]
+    seconds = statistics.median([found["ours"]["wall"] for found in rounds])
+    done = rounds[0]["ours"]
+    note = f"ours {shown(order.job.sizes.train / seconds)} examples a second"
+    note += f", {shown(done['tokens'] / seconds)} tokens without padding"
+    note += f", {100 * done['flops'] / seconds / rate:.0f} % of the rate of large matrix products"
+    return [replace(rows[0], note=f"{rows[0].note}; {note}"), *rows[1:]]
+
+
+def compiled(order: Order) -> list[Row]:
+    """What compiling the body would change."""
+    with started(["ours", "compiled"], order.job) as field:
+        rounds = run_rounds(field, order.rounds)
+    return _wall_rows(rounds, "compiled", {"ours": "training with the body compiled, against as it is"}, {})
 
 
 def evaluation(order: Order) -> list[Row]:
@@ -135,13 +147,13 @@ def jobs(order: Order) -> list[Row]:
             order.say(f"quickstart, {' '.join(variants[name])}: {found[name].wall:.0f} s")
         rounds.append(found)
     faster = tuple(found["one"].wall / found["two"].wall for found in rounds)
-    minutes = tuple(found["one"].wall / 60 for found in rounds)
+    minutes = tuple(found["two"].wall / 60 for found in rounds)
     size = "whole" if limit is None else f"--limit {limit}"
-    note = f"{size}; with --jobs 2 {shown(statistics.median([found['two'].wall for found in rounds]) / 60)} minutes"
+    note = f"with --threads 2 {shown(statistics.median([found['one'].wall for found in rounds]) / 60)} minutes"
     return [
         Row(f"retain run quickstart ({size}) with --jobs 2, against --threads 2", CLOCKS["wall"], faster, Bound(1.15)),
         Row(
-            "retain run quickstart --threads 2, downloads done",
+            f"retain run quickstart ({size}) with --jobs 2, downloads done",
             CLOCKS["wall"],
             minutes,
             Bound(6.0, most=True) if limit is None else None,
@@ -154,8 +166,10 @@ def jobs(order: Order) -> list[Row]:
 def sweep(order: Order) -> list[Row]:
     """The sweep, against all of its runs from scratch.
 
-    The latter are priced: one run of each strategy from scratch, times how many the sweep has of it. Start-up weighs
-    more where runs are short, so the ratio without it is told too, its price being that of opening the study.
+    The latter are priced: one run of each strategy from scratch, times how many the sweep has of it. All commands are
+    given without options: the sweep takes as many processes as it likes, a single run has one, with a thread a core.
+    Start-up weighs more where runs are short, so the ratio without it is told too, its price being that of opening the
+    study.
     """
     limit = None if order.whole else order.job.sizes.sweep
     size = "whole" if limit is None else f"--limit {limit}"
@@ -164,7 +178,7 @@ def sweep(order: Order) -> list[Row]:
         took: dict[str, commands.Took] = {}
         for name in in_turns(["shared", "start", *commands.SWEPT], number):
             if name == "shared":
-                took[name] = commands.run("sweep", limit, *commands.ALONE, threads=1)
+                took[name] = commands.run("sweep", limit)
             elif name == "start":
                 took[name] = commands.start_of_sweep(limit)
             else:
@@ -177,7 +191,7 @@ def sweep(order: Order) -> list[Row]:
         note += f"; {statistics.median([one[clock]['shared'] for one in found]):,.0f} s"
         note += f" instead of {statistics.median([one[clock]['scratch'] for one in found]):,.0f} s"
         shares = tuple(one[clock]["ratio"] for one in found)
-        bound = Bound(0.55, most=True) if clock == "cpu" else None
+        bound = Bound(0.55, most=True) if clock == "wall" else None
         rows.append(Row(f"retain run sweep ({size}), against every run from scratch", title, shares, bound, note=note))
     return rows
 
@@ -206,8 +220,10 @@ def help(order: Order) -> list[Row]:
 
 
 PARTS: dict[str, Callable[[Order], list[Row]]] = {
-    part.__name__: part for part in (training, evaluation, steps, memory, fisher, freezing, jobs, sweep, help)
+    part.__name__: part for part in (training, compiled, evaluation, steps, memory, fisher, freezing, jobs, sweep, help)
 }
+ON_GPU = ("training", "compiled", "evaluation", "fisher")
+"""Those that measure on a GPU too; others are of a processor's time and of a process's memory."""
 COMMANDS = ("jobs", "sweep", "help")
 """Those that need no texts of their own."""
 

@@ -13,8 +13,8 @@ from benchmark.backbone import Model
 from benchmark.study import Study
 from benchmark.worker import new_learner
 from tasks.base import Batch, Task
-from tests.bench.job import BATCH, RATE, Contender, Job, spent
-from tests.bench.material import as_for_others
+from tests.bench.job import RATE, Contender, Job, spent
+from tests.bench.material import as_for_others, finish, timed
 
 
 class Wrapped(nn.Module):
@@ -35,8 +35,9 @@ class Wrapped(nn.Module):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
-        targets = torch.zeros(len(input_ids), dtype=torch.long) if labels is None else labels
-        rows = self.model(self.task, Batch(inputs, targets, None, torch.arange(len(input_ids))))
+        targets = input_ids.new_zeros(len(input_ids)) if labels is None else labels
+        places = torch.arange(len(input_ids), device=input_ids.device)
+        (rows,) = self.model((self.task, Batch(inputs, targets, None, places)))
         return {"loss": nn.functional.cross_entropy(rows.logits, rows.targets), "logits": rows.logits}
 
 
@@ -55,7 +56,7 @@ def training(job: Job, **arguments: Any) -> Contender:
 
     def round() -> dict[str, float]:
         trainer = _trainer(job, study, model, train_dataset=task.train.features, **arguments)
-        return spent(trainer.train)
+        return spent(trainer.train, lambda: finish(job))
 
     return Contender(round)
 
@@ -70,19 +71,20 @@ def prediction(job: Job) -> Contender:
     study = as_for_others(job)
     (task,) = study.tasks
     trainer = _trainer(job, study, wrapped(study))
-    return Contender(lambda: spent(lambda: trainer.predict(task.test.features)))
+    return timed(job, lambda: trainer.predict(task.test.features))
 
 
 def _trainer(job: Job, study: Study, model: nn.Module, train_dataset: Any = None, **arguments: Any) -> Any:
     settings = TrainingArguments(
         output_dir=job.folder,
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=job.batch,
         num_train_epochs=1,
         learning_rate=RATE,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
+        use_cpu=job.device == "cpu",
+        bf16=job.precision == "bf16",
         **arguments,
     )
     tokenizer = copy.deepcopy(study.backbone.tokenizer)

@@ -11,6 +11,7 @@ from tests.bench.job import Contender, Job
 
 PLACES = {
     "ours": "tests.bench.ours:training",
+    "compiled": "tests.bench.ours:compiled_training",
     "bare": "tests.bench.bare:training",
     "trainer": "tests.bench.trainer:training",
     "trainer by length": "tests.bench.trainer:training_by_length",

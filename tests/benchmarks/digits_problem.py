@@ -125,8 +125,9 @@ class Perceptron(nn.Module):
         self.body = nn.Sequential(nn.Linear(PIXELS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
         self.heads = nn.ModuleDict({task.head: nn.Linear(WIDTH, task.classes) for task in tasks})
 
-    def forward(self, task: DigitTask, batch: Images) -> Rows:
-        return Rows(self.heads[task.head](self.body(batch.x)), batch.y, torch.arange(len(batch)))
+    def forward(self, *questions: tuple[DigitTask, Images]) -> list[Rows]:
+        hidden = self.body(questions[0][1].x)
+        return [Rows(self.heads[task.head](hidden), batch.y, torch.arange(len(batch))) for task, batch in questions]
 
 
 LAYERS = {"embeddings": ["0.weight", "0.bias"], "layer 1": ["2.weight", "2.bias"]}
