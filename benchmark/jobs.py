@@ -9,6 +9,7 @@ from functools import cached_property
 from benchmark.stages import Node, evaluation_key, path, refitted_tasks, stage_tasks
 from benchmark.store import Saved, Store
 from benchmark.study import Study
+from tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,9 @@ class Graph:
 
     def examples(self, job: Job) -> int:
         """Training examples that a job reads, every epoch counted."""
-        node = self.node(job)
-        if node.step != "train":
+        if self.node(job).step != "train":
             return 0
-        tasks = stage_tasks(self.study, self.study.suite.cells[job.cell])[node.stage]
-        return self.study.suite.training.epochs * sum(len(task.train.features) for task in tasks)
+        return self.study.suite.training.epochs * sum(len(task.train.features) for task in self._trained(job))
 
     def to_do(self, cells: Collection[int]) -> dict[str, Job]:
         """What these cells still need: what is missing, and what it needs whose tensors are gone."""
@@ -103,14 +102,28 @@ class Graph:
 
     @cached_property
     def ahead(self) -> Mapping[str, int]:
-        """Step -> training examples on the longest way from its beginning to the end of a run."""
+        """Step -> what the longest way from its beginning to the end of a run takes, in tokens that are read.
+
+        Training reads a text forward and backward, which counts as three times; tests are read once where a row of
+        results is measured. What a strategy does after a stage counts as reading it once: how long it takes nobody
+        knows before, and it is less than an epoch. Frozen layers are not thought of.
+        """
+        tests = sum(int(task.test.lengths.sum()) for task in self.study.tasks)
         longest: dict[str, int] = {}
         for nodes in self.paths:
             way = 0
             for node in reversed(nodes):
-                way += self.examples(self.jobs[node.key])
+                job = self.jobs[node.key]
+                passes = {"start": 0, "train": 3 * self.study.suite.training.epochs, "after": 1}[node.step]
+                way += sum(passes * int(task.train.lengths.sum()) for task in self._trained(job))
+                way += tests if job.measured else 0
                 longest[node.key] = max(way, longest.get(node.key, 0))
         return longest
+
+    def _trained(self, job: Job) -> Sequence[Task]:
+        """The tasks of a job's stage; none of the start."""
+        node = self.node(job)
+        return [] if node.step == "start" else stage_tasks(self.study, self.study.suite.cells[job.cell])[node.stage]
 
 
 def still_needed(todo: Mapping[str, Job], paths: Sequence[Sequence[Node]], cells: Collection[int]) -> dict[str, Job]:
