@@ -76,13 +76,16 @@ class Model(nn.Module):
         self.heads[name] = head.to(self.body.device)
 
     def forward(self, *questions: tuple[Task, Batch]) -> list[Rows]:
-        """Of each task and batch the rows: logits of the task's head and their targets.
+        """Of each task and batch the rows: logits of the task's head and their targets. The texts are read once.
 
-        All batches have the same texts: the body reads those of the first.
+        Raises:
+            ValueError: the batches are not of the same texts.
         """
         (_, texts), *others = questions
-        if others and texts.frozen is not None and texts.frozen.states.dim() == 2:
-            texts = replace(texts, frozen=None)  # other tasks may need more than pooled states
+        if any(batch.inputs is not texts.inputs for _, batch in others):
+            raise ValueError("questions that are asked together must be about the same texts")
+        if others:
+            texts = replace(texts, frozen=None)  # these may be of pooled states alone
         states = self.read(texts)
         return [task.rows(*states, self.heads[task.head], batch) for task, batch in questions]
 
@@ -120,15 +123,13 @@ class Model(nn.Module):
         logits: Tensor = self.heads[PRETRAINING](self.body(**inputs).last_hidden_state[places])
         return logits
 
-    def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """What goes into the first layer and comes out of every layer, (B, L, D) each.
+    def states(self, inputs: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+        """What goes into the first layer and comes out of every layer, (B, L, D) each, and what `embed` gives.
 
         Read by hooks of our own: those that transformers installs for ``output_hidden_states`` see nothing any more in
         a body that was pickled, as it is for other processes.
         """
         layers = self.stack()
-        if not layers:
-            return [self.body(**inputs).last_hidden_state]
         found: list[Tensor] = []
 
         def before(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -137,14 +138,14 @@ class Model(nn.Module):
         def after(layer: nn.Module, given: tuple[Any, ...], out: Any) -> None:
             found.append(out[0] if isinstance(out, tuple) else out)
 
-        hooks = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
+        hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers[:1]]
         hooks += [layer.register_forward_hook(after) for layer in layers]
         try:
-            self.body(**inputs)
+            hidden = self.body(**inputs).last_hidden_state
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return found or [hidden], pool(hidden, inputs["attention_mask"], self.pooling)
 
     def stack(self) -> list[nn.Module]:
         """The body's layers, from the input up; none where they can't be told apart."""

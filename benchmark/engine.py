@@ -193,8 +193,8 @@ class Work:
             and not self.graph.waits(job, self.todo)
             and self.busy.get(job.key, 0.0) <= time.monotonic()
         ]
-        if self.executor.parallel:  # the longest way first, so that no long run is left alone at the end
-            ready.sort(key=lambda job: -self.graph.ahead[job.key])
+        if self.executor.parallel:
+            ready = self.graph.in_order(ready, self.todo)
         for job in ready:
             if self.executor.room:
                 self.running.add(job.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,10 @@ from benchmark.stages import Node, evaluation_key, path, refitted_tasks, stage_t
 from benchmark.store import Saved, Store
 from benchmark.study import Study
 from tasks.base import Task
+
+OPEN_STEPS = 8
+"""Finished steps from which others are still to go on, whose weights lie on the disk. Where there are as many, jobs
+that would make them more are put off."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,26 @@ class Graph:
     def waits(self, job: Job, todo: Mapping[str, Job]) -> bool:
         """Whether the step before a job is to be done first. The start is not: all that is done of it is measuring."""
         return job.place > 1 and job.parent in todo
+
+    def in_order(self, ready: Sequence[Job], todo: Mapping[str, Job]) -> list[Job]:
+        """Jobs that can begin, in the order in which several at once should.
+
+        The longest way first, so that no long run is left alone at the end. That alone would go through all first
+        stages before any second one, and keep the weights of each; so where many are kept, those come first that end a
+        run or are the last to go on from a step.
+
+        Args:
+            ready: That wait for no other.
+            todo: All that are not done, these and those that run included.
+        """
+        going_on = Counter(job.parent for job in todo.values())
+        kept = sum(parent not in todo and self.jobs[parent].place > 0 for parent in going_on if parent)
+
+        def opens(job: Job) -> bool:
+            return going_on[job.key] > 0 and (job.place == 1 or going_on[job.parent] > 1)
+
+        full = kept >= OPEN_STEPS
+        return sorted(ready, key=lambda job: (full and opens(job), -self.ahead[job.key]))
 
     def readable(self, job: Job) -> bool:
         """Whether another step can go on from this one without doing it again."""

@@ -91,13 +91,15 @@ class _Known:
 
     def _of_body(self) -> dict[str, Any]:
         study, learner = self.study, self.learner
+        reader = reader_of(study, learner)
+        similarity = measure_similarity(study, reader)  # first: probes of the same texts need not read them again
         return {
-            "probes": measure_probes(study, learner),
+            "probes": measure_probes(study, reader),
             "drift": {
                 layer: relative_distance(learner.body(), learner.untrained, names)
                 for layer, names in learner.layers.items()
             },
-            "similarity": measure_similarity(study, learner),
+            "similarity": similarity,
         }
 
     def _once(self, key: Hashable, measured: Callable[[], T], same: bool) -> T:
@@ -110,17 +112,16 @@ class _Known:
         return found
 
 
-def measure_probes(study: Study, learner: Learner) -> dict[str, dict[str, float]]:
+def measure_probes(study: Study, reader: ModelReader) -> dict[str, dict[str, float]]:
     """Every measure of every probe."""
-    reader = _reader(study, learner)
     return {probe.name: probe.measure(reader) for probe in study.probes}
 
 
-def measure_similarity(study: Study, learner: Learner) -> dict[str, float]:
+def measure_similarity(study: Study, reader: ModelReader) -> dict[str, float]:
     """Linear CKA of every layer with the pretrained body; nothing where the suite has no probe with texts."""
     if not study.pretrained_states:
         return {}
-    return layer_similarity(token_states(_reader(study, learner), study.texts), study.pretrained_states)
+    return layer_similarity(token_states(reader, study.texts), study.pretrained_states)
 
 
 def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], names: Sequence[str]) -> float:
@@ -131,7 +132,8 @@ def relative_distance(now: Mapping[str, Tensor], before: Mapping[str, Tensor], n
     return (moved / size) ** 0.5 if size > 0 else 0.0
 
 
-def _reader(study: Study, learner: Learner) -> ModelReader:
+def reader_of(study: Study, learner: Learner) -> ModelReader:
+    """Reads the learner's model as it is now."""
     return ModelReader(_model(learner).eval(), study.device)
 
 

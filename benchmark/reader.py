@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,20 +13,29 @@ from benchmark.backbone import Model
 
 @dataclass(frozen=True)
 class ModelReader:
-    """Reads a model in eval mode, on its device, without gradients: a `tasks.probes.base.Reader`."""
+    """Reads a model in eval mode, on its device, without gradients: a `tasks.probes.base.Reader`.
+
+    Of texts whose states it was asked for it keeps the vectors, so the model must stay what it is.
+    """
 
     model: Model
     device: torch.device
+    kept: dict[int, tuple[Mapping[str, Tensor], Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    """By their place in memory inputs, which thereby stay there, and the vectors of their texts."""
 
     @torch.inference_mode()
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """One vector a text, (B, D)."""
+        if id(inputs) in self.kept:
+            return self.kept[id(inputs)][1]
         return self.model.embed(self._here(inputs))
 
     @torch.inference_mode()
     def states(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Hidden states of the embeddings and after every layer, (B, L, D) each."""
-        return self.model.states(self._here(inputs))
+        states, vectors = self.model.states(self._here(inputs))
+        self.kept[id(inputs)] = inputs, vectors
+        return states
 
     @torch.inference_mode()
     def predict(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:

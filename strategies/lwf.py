@@ -73,6 +73,8 @@ class LwF(Strategy):
             for head, old in _earlier(learner, task).items()
             if set(learner.heads[head]) <= teacher.keys()  # else of a task that trains in the same stage
         ]
+        if not asked:
+            return super().loss(learner, task, batch)
         questions = [(old, old.unlabelled(batch)) for old in asked]
         rows, *answers = learner.answers([(task, batch), *questions])
         loss = nn.functional.cross_entropy(rows.logits.float(), rows.targets)

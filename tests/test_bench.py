@@ -209,7 +209,9 @@ def test_a_compiled_body_trains_the_same(job: Job, monkeypatch: pytest.MonkeyPat
         return learners[-1]
 
     monkeypatch.setattr(ours, "new_learner", kept)
+    torch._dynamo.utils.counters.clear()
     found = [make(job).round() for make in (ours.training, ours.compiled_training)]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert found[0]["tokens"] == found[1]["tokens"]
     plain, compiled = (snapshot(dict(learner.model.named_parameters())) for learner in learners)
     for name, value in plain.items():

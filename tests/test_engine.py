@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmark import jobs
 from benchmark.engine import Engine, Keep
 from benchmark.executors import InProcess
 from benchmark.jobs import Graph, Job
@@ -394,6 +395,25 @@ def test_a_way_is_as_long_as_what_is_read_on_it(opened: Open, tmp_path: Path) ->
         costs += [epochs * tokens, tokens + tests]  # Fisher information, behind which the stage is measured
     costs += [epochs * train[-1] + tests]
     assert ewc == [sum(costs[place:]) for place in range(len(costs))]
+
+
+@pytest.mark.parametrize(("bound", "most"), [(1, 3), (3, 5), (99, 10)])  # two run at once; there are ten runs
+def test_no_more_weights_wait_on_the_disk_than_may(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int, most: int
+) -> None:
+    monkeypatch.setattr(jobs, "OPEN_STEPS", bound)
+    study = opened("l2_anchor", "ewc", settings=["l2_anchor.lam=[1,2,3,4,5,6]", "ewc.lam=[1,2,3,4]"])
+    with Progress(stream=StringIO()) as progress:
+        graph = Engine(study, tmp_path / "runs", progress).graph
+    todo, kept, running = dict(graph.jobs), 0, list[Job]()
+    while todo:
+        ready = [job for job in todo.values() if job not in running and not graph.waits(job, todo)]
+        running += graph.in_order(ready, todo)[: 2 - len(running)]
+        todo.pop(running.pop(0).key)
+        parents = {job.parent for job in todo.values()} - todo.keys()
+        kept = max(kept, sum(graph.jobs[key].place > 0 for key in parents if key))
+    assert kept <= most
+    assert bound < 99 or kept == 10
 
 
 def test_the_longest_way_is_gone_first(opened: Open, alone: Alone, tmp_path: Path) -> None:

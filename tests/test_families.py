@@ -196,7 +196,9 @@ def test_states_are_those_that_the_family_gives(family_folders: dict[str, Path],
         inputs = backbone.tokenizer(["balo comi dinu", "gelo"], padding=True, return_tensors="pt")
         with torch.inference_mode():
             theirs = backbone.body(**inputs, output_hidden_states=True).hidden_states
-            found = Model(backbone.body, backbone.pooling).states(inputs)
+            model = Model(backbone.body, backbone.pooling)
+            found, vectors = model.states(inputs)
+            assert torch.equal(vectors, model.embed(inputs)), family
         assert len(found) == len(theirs), family
         # Of the last layer some families give the state after one more norm.
         assert all(torch.equal(ours, other) for ours, other in zip(found[:-1], theirs[:-1], strict=True)), family

@@ -56,7 +56,7 @@ def test_fisher_of_a_language_model_is_that_of_single_texts(
     learner, stage = language_model
     task = stage.tasks[0]
     sizes: list[int] = []
-    learner.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[1])))
+    learner.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0][1])))
     found = next(stage_fisher(learner, stage, 6, labels))
     assert max(sizes) > 1
     singles = stage.examples(task, 6, 1)
@@ -72,7 +72,7 @@ def test_sensitivity_of_a_language_model_is_that_of_single_texts(language_model:
 
 def batches_of(made: Problem, found: list[list[int]]) -> Stage:
     """A stage whose model notes which examples it is given together."""
-    made.learner.model.register_forward_pre_hook(lambda _, given: found.append(given[1].index.tolist()))
+    made.learner.model.register_forward_pre_hook(lambda _, given: found.append(given[0][1].index.tolist()))
     made.learner.model.eval()
     return made.stage(0)
 

@@ -84,6 +84,14 @@ def test_student_and_teacher_read_a_batch_once_however_many_heads_answer(index: 
     assert sorted(modes) == [False, True]
 
 
+def test_where_no_head_came_before_there_is_nothing_to_ask() -> None:
+    strategy = LwF()
+    made, _ = begun(strategy, 1)
+    first, batch = made.tasks[0], made.tasks[0].batch(range(12))
+    made.learner.model.eval()
+    assert torch.equal(strategy.loss(made.learner, first, batch), Naive().loss(made.learner, first, batch))
+
+
 def test_one_row_by_hand() -> None:
     # p = (0.8, 0.2), q = (0.5, 0.5) at T = 2: KL = 0.8 ln 1.6 + 0.2 ln 0.4 = 0.192745; the other way round 0.223144
     teacher = 2 * torch.tensor([[0.8, 0.2]]).log()

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmark import measuring
-from benchmark.measuring import measure
+from benchmark.backbone import Model
+from benchmark.measuring import measure, measure_probes, measure_similarity, reader_of
 from strategies.base import Learner, Strategy, Task
 from strategies.naive import Naive
 from tests.lab import OpenStudy, Ran, untrained
@@ -75,6 +76,19 @@ def test_one_weight_of_a_head_that_moves_is_measured_again(open_tiny: OpenStudy,
         learner.model.get_submodule(f"heads.{study.tasks[1].head}").get_parameter("bias")[0] += 1
     measure(study, learner, Naive())
     assert counted == {"evaluate": 4 + 1, "measure_probes": 1}
+
+
+def test_texts_that_layers_are_compared_on_are_read_once_for_their_probe_too(open_tiny: OpenStudy) -> None:
+    study = open_tiny(["naive"])
+    learner = untrained(study)
+    alone = measure_probes(study, reader_of(study, learner))
+    assert isinstance(learner.model, Model) and study.texts and study.pretrained_states
+    passes: list[object] = []
+    learner.model.body.register_forward_hook(lambda module, given, out: passes.append(module))
+    reader = reader_of(study, learner)
+    measure_similarity(study, reader)
+    assert measure_probes(study, reader) == alone
+    assert len(passes) == len(study.texts)
 
 
 @dataclass(frozen=True)

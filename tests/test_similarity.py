@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmark.measuring import measure_similarity
+from benchmark.measuring import measure_similarity, reader_of
 from strategies.naive import Naive
 from tasks.probes import similarity
 from tasks.probes.similarity import layer_similarity, linear_cka, token_states
@@ -141,11 +141,12 @@ def test_a_study_compares_with_the_pretrained_body(open_tiny: OpenStudy, tmp_pat
 def test_the_pretrained_states_stay_those_of_the_pretrained_body_whatever_is_trained(open_tiny: OpenStudy) -> None:
     study = open_tiny(["naive"])
     learner, _ = train(study, Naive(), stages=1)
-    late = measure_similarity(study, learner)  # read for the first time, after training
+    late = measure_similarity(study, reader_of(study, learner))  # read for the first time, after training
     assert late["layer 2"] < 1
-    assert measure_similarity(study, untrained(study)) == {"embeddings": 1.0, "layer 1": 1.0, "layer 2": 1.0}
+    unmoved = measure_similarity(study, reader_of(study, untrained(study)))
+    assert unmoved == {"embeddings": 1.0, "layer 1": 1.0, "layer 2": 1.0}
 
 
 def test_without_a_probe_nothing_is_compared(open_tiny: OpenStudy, tmp_path: Path) -> None:
     study = open_tiny(["naive"], ["training.epochs=1", "probes=[]"])
-    assert measure_similarity(study, untrained(study)) == {}
+    assert measure_similarity(study, reader_of(study, untrained(study))) == {}

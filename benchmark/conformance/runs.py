@@ -73,7 +73,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Pass:
-    """The model was called.
+    """The model was asked about some texts.
 
     Attributes:
         stage: In which stage; -1 outside training.
@@ -172,23 +172,17 @@ class Recorder:
         self.at += 1
 
     def called(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """The model is about to run."""
-        task, batch = inputs
+        """The model is about to answer questions: a pass each."""
         named = dict(model.named_parameters())
         if self.stage >= 0 and not self.before:
             self.before = snapshot(named)
-        self.trace.passes.append(
-            Pass(
-                self.stage,
-                self.at,
-                task.name,
-                task.head,
-                tuple(batch.index.tolist()),
-                torch.get_rng_state().numpy().tobytes(),
-                any(module.training for module in model.modules()),
-                frozenset(name for name, value in named.items() if not value.requires_grad),
-            )
-        )
+        random = torch.get_rng_state().numpy().tobytes()
+        training = any(module.training for module in model.modules())
+        frozen = frozenset(name for name, value in named.items() if not value.requires_grad)
+        for task, batch in inputs:
+            indices = tuple(batch.index.tolist())
+            made = Pass(self.stage, self.at, task.name, task.head, indices, random, training, frozen)
+            self.trace.passes.append(made)
 
 
 def rebuilt(strategy: Strategy) -> Strategy:

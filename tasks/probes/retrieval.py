@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,18 +37,20 @@ class SentenceRetrieval(Probe):
         Chance is 1/N for accuracy@1. Similarity is the cosine.
         """
         vectors: list[Tensor] = [torch.empty(0)] * len(self.encoded)
-        for chosen, padded in self._batches():
+        for chosen, padded in self._batches:
             for place, vector in zip(chosen, reader.embed(padded), strict=True):
                 vectors[place] = vector.float().cpu()
         first, second = torch.stack(vectors).chunk(2)
         return retrieval_scores(first, second)
 
     def texts(self) -> Sequence[Mapping[str, Tensor]]:
-        """All spans."""
-        return [padded for _, padded in self._batches()]
+        """All spans, in the batches that `measure` reads: a reader that knows them need not read them again."""
+        return [padded for _, padded in self._batches]
 
-    def _batches(self) -> Iterator[tuple[list[int], Mapping[str, Tensor]]]:
+    @cached_property
+    def _batches(self) -> list[tuple[list[int], Mapping[str, Tensor]]]:
         """The spans, shortest first, with their places."""
+        batches = []
         order = sorted(range(len(self.encoded)), key=lambda position: len(self.encoded[position]["input_ids"]))
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
@@ -56,7 +59,8 @@ class SentenceRetrieval(Probe):
                 padding_side="right",
                 return_tensors="pt",
             )
-            yield chosen, dict(padded)
+            batches.append((chosen, dict(padded)))
+        return batches
 
 
 def retrieval_scores(first: Tensor, second: Tensor) -> dict[str, float]:

@@ -41,7 +41,7 @@ class Sizes:
 
 FULL = Sizes(800, 1000, 24, 512, 128, 20, None, 128)
 QUICK = Sizes(80, 80, 4, 16, 8, 4, 16, 8)
-GPU = replace(FULL, train=6000, test=6000)
+GPU = replace(FULL, train=6000, test=2000)
 """As many texts as there are in the proportions of the quickstart: a round must last longer than a clock is coarse."""
 
 

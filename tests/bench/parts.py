@@ -33,7 +33,7 @@ class Order:
 
 
 def training(order: Order) -> list[Row]:
-    """One epoch at batch size 16."""
+    """One epoch."""
     bounds = {"trainer": 2.7, "trainer by length": 1.05, "avalanche": 2.6, "bare": 0.98}
     titles = {
         "trainer": "training, against HF Trainer",
@@ -104,7 +104,7 @@ def fisher(order: Order) -> list[Row]:
     titles = {
         "fisher loop": "Fisher of single examples, against a loop over batches of one",
         "fisher avalanche": "Fisher of single examples, against Avalanche's pass, batches of one (the same values)",
-        "fisher avalanche 16": "Fisher of single examples, against Avalanche's pass, batches of 16 (other values)",
+        "fisher avalanche 16": "Fisher of single examples, against Avalanche's pass, larger batches (other values)",
     }
     there = _with_avalanche(order, titles)
     with started(["fisher", *there], order.job) as field:
@@ -173,7 +173,7 @@ def sweep(order: Order) -> list[Row]:
     """
     limit = None if order.whole else order.job.sizes.sweep
     size = "whole" if limit is None else f"--limit {limit}"
-    found: list[dict[str, dict[str, float]]] = []
+    found: list[dict[str, float]] = []
     for number in range(max(1, order.rounds // 5)):
         took: dict[str, commands.Took] = {}
         for name in in_turns(["shared", "start", *commands.SWEPT], number):
@@ -183,17 +183,12 @@ def sweep(order: Order) -> list[Row]:
                 took[name] = commands.start_of_sweep(limit)
             else:
                 took[name] = commands.one_of_sweep(name, limit)
-            order.say(f"sweep {size}, {name}: {took[name].wall:.0f} s, processor {took[name].cpu:.0f} s")
-        found.append({clock: priced({name: one[clock] for name, one in took.items()}) for clock in CLOCKS})
-    rows = []
-    for clock, title in CLOCKS.items():
-        note = f"without start-up {shown(statistics.median([one[clock]['bare'] for one in found]))}x"
-        note += f"; {statistics.median([one[clock]['shared'] for one in found]):,.0f} s"
-        note += f" instead of {statistics.median([one[clock]['scratch'] for one in found]):,.0f} s"
-        shares = tuple(one[clock]["ratio"] for one in found)
-        bound = Bound(0.55, most=True) if clock == "wall" else None
-        rows.append(Row(f"retain run sweep ({size}), against every run from scratch", title, shares, bound, note=note))
-    return rows
+            order.say(f"sweep {size}, {name}: {took[name].wall:.0f} s")
+        found.append(priced({name: one.wall for name, one in took.items()}))
+    shared, scratch, bare = (statistics.median([one[what] for one in found]) for what in ("shared", "scratch", "bare"))
+    note = f"without start-up {shown(bare)}x; {shared:,.0f} s instead of {scratch:,.0f} s"
+    what = f"retain run sweep ({size}), against every run from scratch"
+    return [Row(what, CLOCKS["wall"], tuple(one["ratio"] for one in found), Bound(0.55, most=True), note=note)]
 
 
 def priced(took: Numbers) -> dict[str, float]:

@@ -13,7 +13,7 @@ from strategies.ewc import EWC
 from strategies.l2_anchor import L2Anchor
 from strategies.naive import Naive
 from tests.bench.fisher import ready
-from tests.bench.job import BATCH, Contender, Job
+from tests.bench.job import Contender, Job
 from tests.bench.material import opened, stage_of
 from tests.bench.ratios import Numbers, in_turns
 
@@ -46,7 +46,7 @@ def steps(job: Job) -> Contender:
         "ewc 1": (ewc, after_tasks(study, ewc, 1), 1),
         "ewc 8": (ewc, after_tasks(study, ewc, PAST), PAST),
     }
-    few = task.train.features.select(range(min(len(task.train.features), job.sizes.steps * BATCH)))
+    few = task.train.features.select(range(min(len(task.train.features), job.sizes.steps * job.batch)))
     short = replace(task, train=replace(task.train, features=few, lengths=task.train.lengths[: len(few)]))
     turn = 0
 

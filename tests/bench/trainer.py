@@ -55,7 +55,8 @@ def training(job: Job, **arguments: Any) -> Contender:
     model = wrapped(study)
 
     def round() -> dict[str, float]:
-        trainer = _trainer(job, study, model, train_dataset=task.train.features, **arguments)
+        mixed = job.precision == "bf16"
+        trainer = _trainer(job, study, model, train_dataset=task.train.features, bf16=mixed, **arguments)
         return spent(trainer.train, lambda: finish(job))
 
     return Contender(round)
@@ -70,7 +71,7 @@ def prediction(job: Job) -> Contender:
     """The test split once."""
     study = as_for_others(job)
     (task,) = study.tasks
-    trainer = _trainer(job, study, wrapped(study))
+    trainer = _trainer(job, study, wrapped(study))  # in 32 bits, as ours: mixed precision is of training
     return timed(job, lambda: trainer.predict(task.test.features))
 
 
@@ -84,7 +85,6 @@ def _trainer(job: Job, study: Study, model: nn.Module, train_dataset: Any = None
         report_to="none",
         disable_tqdm=True,
         use_cpu=job.device == "cpu",
-        bf16=job.precision == "bf16",
         **arguments,
     )
     tokenizer = copy.deepcopy(study.backbone.tokenizer)

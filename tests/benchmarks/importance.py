@@ -95,7 +95,8 @@ def _mapped_gradients(learner: Learner, task: Task, weights: dict[str, Tensor], 
 
     def log_likelihood(values: dict[str, Tensor], inputs: dict[str, Tensor], labels: Tensor) -> Tensor:
         one = Batch({name: value[None] for name, value in inputs.items()} | mask, labels, None, batch.index[:1])
-        log_p = functional_call(learner.model, values, (Everywhere(task.head), one)).logits.log_softmax(dim=-1)
+        (rows,) = functional_call(learner.model, values, ((Everywhere(task.head), one),))
+        log_p = rows.logits.log_softmax(dim=-1)
         of_tokens: Tensor = log_p.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
         return (of_tokens * (labels != IGNORED)).sum()
 

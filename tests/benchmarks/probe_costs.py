@@ -12,11 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from benchmark.backbone import Model
 from benchmark.console import say
 from benchmark.loop import evaluate
-from benchmark.measuring import measure_similarity
-from benchmark.reader import ModelReader
+from benchmark.measuring import measure_similarity, reader_of
 from benchmark.refitting import refitted_score
 from benchmark.study import Study, open_study
 from benchmark.suite import Overrides, load_suite
@@ -30,12 +28,13 @@ def costs(study: Study, refit: int) -> Iterator[tuple[str, float]]:
     evaluate(learner, strategy, study.tasks[0], study.team)  # warms up
     for task in study.tasks:
         yield f"test {task.name}", spent(evaluate, learner, strategy, task, study.team)
-    assert isinstance(learner.model, Model)
-    reader = ModelReader(learner.model, study.device)
     for probe in study.probes:
-        yield f"probe {probe.name}", spent(probe.measure, reader)
+        yield f"probe {probe.name}, by itself", spent(probe.measure, reader_of(study, learner))
     yield "states of the pretrained body, once a process", spent(lambda: study.pretrained_states)
-    yield "similarity of layers, a row", spent(measure_similarity, study, learner)
+    reader = reader_of(study, learner)
+    yield "similarity of layers, a row", spent(measure_similarity, study, reader)
+    for probe in study.probes:
+        yield f"probe {probe.name}, after it", spent(probe.measure, reader)
     for task in study.tasks:
         seconds = spent(refitted_score, learner, strategy, task, study.team, refit)
         yield f"fresh head of {task.name} on {refit} examples", seconds
