@@ -50,7 +50,7 @@ class SentenceRetrieval(Probe):
     @cached_property
     def _batches(self) -> list[tuple[list[int], Mapping[str, Tensor]]]:
         """The spans, shortest first, with their places."""
-        batches = []
+        batches: list[tuple[list[int], Mapping[str, Tensor]]] = []
         order = sorted(range(len(self.encoded)), key=lambda position: len(self.encoded[position]["input_ids"]))
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
