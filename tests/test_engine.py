@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from benchmark import jobs
 from benchmark.engine import Engine, Keep
 from benchmark.executors import InProcess
 from benchmark.jobs import Graph, Job
@@ -365,65 +364,3 @@ def test_what_is_damaged_as_soon_as_it_is_written_is_computed_again(
     assert "damaged; it is computed again" in said.getvalue()
     assert not tensors(tmp_path / "runs")
     assert progress.position == progress.total
-
-
-class Eager(InProcess):
-    """Says that it can do several jobs at once, and notes which it was given."""
-
-    parallel = True
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker)
-        self.begun: list[Job] = []
-
-    def start(self, job: Job) -> None:
-        self.begun.append(job)
-        super().start(job)
-
-
-def test_a_way_is_as_long_as_what_is_read_on_it(opened: Open, tmp_path: Path) -> None:
-    study = opened("joint", "ewc")
-    with Progress(stream=StringIO()) as progress:
-        graph = Engine(study, tmp_path / "runs", progress).graph
-    joint, ewc = ([graph.ahead[node.key] for node in nodes] for nodes in graph.paths)
-    train = [int(task.train.lengths.sum()) for task in study.tasks]
-    tests = sum(int(task.test.lengths.sum()) for task in study.tasks)
-    epochs = 3 * study.suite.training.epochs
-    assert joint == [ewc[0], epochs * sum(train) + tests]  # both begin alike
-    costs = [tests]
-    for tokens in train[:-1]:
-        costs += [epochs * tokens, tokens + tests]  # Fisher information, behind which the stage is measured
-    costs += [epochs * train[-1] + tests]
-    assert ewc == [sum(costs[place:]) for place in range(len(costs))]
-
-
-@pytest.mark.parametrize(("bound", "most"), [(1, 3), (3, 5), (99, 10)])  # two run at once; there are ten runs
-def test_no_more_weights_wait_on_the_disk_than_may(
-    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int, most: int
-) -> None:
-    monkeypatch.setattr(jobs, "OPEN_STEPS", bound)
-    study = opened("l2_anchor", "ewc", settings=["l2_anchor.lam=[1,2,3,4,5,6]", "ewc.lam=[1,2,3,4]"])
-    with Progress(stream=StringIO()) as progress:
-        graph = Engine(study, tmp_path / "runs", progress).graph
-    todo, kept, running = dict(graph.jobs), 0, list[Job]()
-    while todo:
-        ready = [job for job in todo.values() if job not in running and not graph.waits(job, todo)]
-        running += graph.in_order(ready, todo)[: 2 - len(running)]
-        todo.pop(running.pop(0).key)
-        parents = {job.parent for job in todo.values()} - todo.keys()
-        kept = max(kept, sum(graph.jobs[key].place > 0 for key in parents if key))
-    assert kept <= most
-    assert bound < 99 or kept == 10
-
-
-def test_the_longest_way_is_gone_first(opened: Open, alone: Alone, tmp_path: Path) -> None:
-    study = opened("joint", "freeze", "ewc")
-    with Progress(stream=StringIO()) as progress:
-        engine = Engine(study, tmp_path / "runs", progress)
-        executor = Eager(Worker(study, engine.store, progress.lane()))
-        runs = engine.run(executor)
-    names = [(study.suite.cells[job.cell].strategy.name, engine.graph.node(job).stage) for job in executor.begun]
-    ways = [engine.graph.ahead[job.key] for job in executor.begun]
-    assert ways == sorted(ways, reverse=True)
-    assert names[:2] == [("joint", -1), ("ewc", 0)]  # the start is everyone's; then the run that has most beside it
-    assert [numbers(run) for run in runs] == [numbers(alone()[run.strategy]) for run in runs]

@@ -395,22 +395,3 @@ class Resumed(Silent):
 
     def skip(self, examples: int) -> None:
         assert examples > 0
-
-
-@pytest.mark.parametrize("strategy", [Naive(), Freeze(), Freeze(part="layers", layers=1)], ids=str)
-def test_questions_about_the_same_texts_are_answered_as_one_by_one(make: Make, team: Team, strategy: Strategy) -> None:
-    learner, task = make()
-    others = [make("bert", kind)[1] for kind in ("token", "span")]
-    assert isinstance(learner.model, Model)
-    for other in others:
-        learner.model.add_head(other.head, other.outputs, 1)
-    _, batch = step(learner, task, strategy, team)
-    learner.model.eval()
-    questions = [(task, batch), *((other, other.unlabelled(batch)) for other in others)]
-    passes = Passes(lowest(learner))
-    together = learner.answers(questions)
-    assert passes.count <= 1
-    for (asked, question), rows in zip(questions, together, strict=True):
-        alone = learner.rows(asked, replace(question, frozen=None))
-        torch.testing.assert_close(rows.logits, alone.logits, atol=1e-6, rtol=1e-6)
-        assert torch.equal(rows.owner, alone.owner) and len(rows.logits)
